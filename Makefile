@@ -1,0 +1,42 @@
+# Everything runs in .venv, which the first target that needs it creates.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DEV := $(VENV)/.dev
+
+.PHONY: demo test crash check fix clean
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+
+$(READY): $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable ".[cli]"
+	touch $@
+
+$(DEV): $(READY)
+	$(BIN)/python -m pip install --quiet --editable ".[cli,agents]" --group dev
+	touch $@
+
+demo: $(READY)  ## make two images in the sandbox and edit one of them by its id
+	$(BIN)/python notebooks/demo.py
+
+test: $(DEV)
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term-missing
+
+crash: $(DEV)  ## each step of a paid call is killed 20 times
+	CRASH_ROUNDS=20 $(BIN)/python -m pytest tests/integration_tests/test_crash.py
+
+check: $(DEV)  ## never edits; `make fix` does
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/unit_tests/test_layers.py
+
+fix: $(DEV)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) wan-images

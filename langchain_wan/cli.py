@@ -1,0 +1,192 @@
+"""The command `langchain-wan`: make and edit images from a terminal, and run the sandbox.
+
+Exit codes: 0; 1 where the service, the budget or the store said no; 2 for a wrong command line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+try:
+    import typer
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.table import Table
+    from rich.text import Text
+except ImportError as error:  # pragma: no cover  the message is all there is
+    raise SystemExit("langchain-wan needs its extra: pip install 'langchain-wan[cli]'") from error
+
+from langchain_wan._pixels import EXTENSIONS
+from langchain_wan.client import WanClient
+from langchain_wan.errors import ImageReferenceError, InvalidImageRequestError, WanConfigurationError, WanError
+from langchain_wan.models import GeneratedImage, ImageResult
+from langchain_wan.runnables import request_of
+from langchain_wan.settings import DEFAULT_MODEL, KEY_VARIABLE
+from langchain_wan.store import IMAGE_ID, ImageStore
+
+DEFAULT_FOLDER = Path("wan-images")
+Folder = typer.Option("--out", help="Where images land; also the store.")
+SHOWN_PROMPT = 60
+BAD_USAGE = (InvalidImageRequestError, ImageReferenceError, WanConfigurationError)
+
+app = typer.Typer(help="Make and edit images with Wan 2.7.", no_args_is_help=True, add_completion=False)
+out = Console()
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+@app.command()
+def generate(
+    prompt: Annotated[str, typer.Argument(help="What to show, or how to change the images.")],
+    n: Annotated[int, typer.Option("-n", min=1, max=4, help="How many images; each is charged.")] = 1,
+    model: Annotated[str, typer.Option(help="wan2.7-image or wan2.7-image-pro.")] = DEFAULT_MODEL,
+    image: Annotated[list[str] | None, typer.Option(help="A file, a URL or an id to edit or combine.")] = None,
+    folder: Annotated[Path, Folder] = DEFAULT_FOLDER,
+    sandbox: Annotated[bool, typer.Option(help="Use the built-in sandbox: placeholder pictures, no cost.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Make, edit or combine images."""
+    with _reported(), ExitStack() as stack:
+        settings = _service(sandbox, stack)
+        request = request_of({"prompt": prompt, "n": n, "model": model, "images": [_source(i) for i in image or []]})
+        client = WanClient(store=ImageStore(folder), **settings)
+        with _spinner(f"{model} is working"):
+            result = client.generate(request)
+        files = [_saved(found, folder) for found in result.images]
+    if as_json:
+        shown = {**result.model_dump(mode="json"), "files": [str(file) for file in files]}
+        print(json.dumps(shown, indent=2))  # noqa: T201  the output of the command
+    else:
+        _print_table(result, files)
+
+
+@app.command()
+def history(
+    folder: Annotated[Path, Folder] = DEFAULT_FOLDER,
+    limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 20,
+) -> None:
+    """List what was made and paid: state, cost, images and the images that they were made from."""
+    with _reported():
+        entries = ImageStore(folder).history(limit) if folder.is_dir() else []
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("when", "state", "cost", "images", "from", "prompt"):
+        table.add_column(column, overflow="fold")
+    for entry in entries:
+        when = entry.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
+        prompt = entry.prompt if len(entry.prompt) <= SHOWN_PROMPT else entry.prompt[: SHOWN_PROMPT - 1] + "…"
+        images, parents = "\n".join(entry.images), "\n".join(entry.parents)
+        table.add_row(when, entry.state, f"${entry.cost_usd:f}", images, parents, Text(prompt))
+    out.print(table)
+
+
+@app.command()
+def resume(folder: Annotated[Path, Folder] = DEFAULT_FOLDER) -> None:
+    """Fetch images that were paid for and not retrieved; pays nothing."""
+    with _reported():
+        client = WanClient(store=ImageStore(folder))
+        results = client.resume()
+        for result in results:
+            _print_table(result, [_saved(image, folder) for image in result.images])
+        left = client.store.unfinished()
+    if not results:
+        err.print("There is nothing to fetch.")
+    for entry in left:
+        err.print(f"{entry.operation_id} is {entry.state}, ${entry.cost_usd:f}: {' '.join(entry.prompt.split())[:60]}")
+
+
+@app.command()
+def balance() -> None:
+    """Print the dollars left on the account."""
+    with _reported():
+        print(f"${WanClient().balance():.2f}")  # noqa: T201  the output of the command
+
+
+@app.command("sandbox")
+def serve(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8377,
+    latency: Annotated[float, typer.Option(min=0, help="Seconds that each generation takes.")] = 0,
+) -> None:
+    """Run the pretend service on this machine until Ctrl-C."""
+    from langchain_wan.sandbox import Sandbox
+
+    with Sandbox(port=port, latency=latency) as service:
+        print(f"export AISA_BASE_URL={service.url} {KEY_VARIABLE}={service.api_key}", flush=True)  # noqa: T201
+        err.print("The sandbox draws placeholders and charges nothing. Ctrl-C ends it.")
+        try:
+            while True:
+                time.sleep(3600)
+        except KeyboardInterrupt:
+            return
+
+
+def _service(sandbox: bool, stack: ExitStack) -> dict[str, Any]:
+    """Return the settings of the real service, or of a sandbox where that is asked for or there is no key."""
+    if not sandbox and os.environ.get(KEY_VARIABLE, "").strip():
+        return {}
+    from langchain_wan.sandbox import Sandbox
+
+    if not sandbox:
+        err.print(f"No {KEY_VARIABLE}: this uses the built-in sandbox, and the pictures are placeholders.")
+    service = stack.enter_context(Sandbox())
+    return {"base_url": service.url, "api_key": service.api_key}
+
+
+def _source(text: str) -> str | Path:
+    # A person at a terminal may name files; ids, URLs and data URIs are told apart first.
+    if IMAGE_ID.fullmatch(text) or text.lower().startswith(("http://", "https://", "data:")):
+        return text
+    path = Path(text).expanduser()
+    if not path.is_file():
+        raise typer.BadParameter(f"{text!r} is no file, no URL and no image id", param_hint="--image")
+    return path
+
+
+def _saved(image: GeneratedImage, folder: Path) -> Path:
+    return image.save(folder / f"{image.id}{EXTENSIONS[image.mime_type]}")
+
+
+def _print_table(result: ImageResult, files: list[Path]) -> None:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("id", "file", "size"):
+        table.add_column(column, overflow="fold")
+    table.add_column("cost", justify="right")
+    made = len(result.images) + len(result.failures)
+    for image, file in zip(result.images, files, strict=True):
+        cost = (result.cost_usd / made).normalize()
+        table.add_row(image.id, str(file), f"{image.width}x{image.height}", f"${cost:f}")
+    out.print(table)
+    for failure in result.failures:
+        err.print(f"Image {failure.index + 1} was charged and not retrieved: {failure.reason}.")
+
+
+@contextmanager
+def _spinner(text: str) -> Iterator[None]:
+    if not err.is_terminal:
+        yield
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as progress:
+        progress.add_task(text, total=None)
+        yield
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    try:
+        yield
+    except (WanError, WanConfigurationError) as error:
+        err.print(" ".join(str(error).split()), style="red" if err.is_terminal else None, markup=False)
+        raise typer.Exit(2 if isinstance(error, BAD_USAGE) else 1) from None
+    except KeyboardInterrupt:
+        err.print("Interrupted. What was already sent may have been charged.")
+        raise typer.Exit(130) from None

@@ -1,0 +1,260 @@
+"""Every error of the package, as one tree.
+
+```
+* WanError                        .charged .operation_id .code .max_cost_usd .advice
+  x InvalidImageRequestError      the request breaks a rule; found before anything was sent
+  x ImageReferenceError           an input image was refused or unreadable               .reason
+  x BudgetExceededError           the budget does not allow this call
+  x NotSentError                  the service could not be reached; nothing arrived there
+  x StatusError                   the API refused    .status_code .request_id .retry_after
+    + AuthenticationError
+    + InsufficientCreditError
+    + ContentPolicyError
+    + RateLimitError
+    + ModelUnavailableError
+  x PaymentUncertainError         sent, and the outcome is unknown                       .stage
+    + UnreadableAnswerError       an answer came that holds no image we can read
+  x PaidButNotRetrievedError      charged, and no image could be fetched yet
+  x StoreError                    the image store failed
+WanConfigurationError(ValueError) the program is set up wrongly; never told to a model
+```
+
+The text of each says what happened, whether money was spent, and what to do next. `advice` is the
+shorter text for a language model: what it may change, never a way round a limit.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from langchain_core.exceptions import ModelError
+from langchain_core.tools import ToolException
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+Charged = Literal["no", "maybe", "yes"]
+
+UNAVAILABLE = "Image generation is unavailable at the moment. Tell the user; calling again will not help."
+
+
+class WanError(ToolException, ModelError, RuntimeError):
+    """An image could not be delivered.
+
+    It is a `ToolException`, so that tools can report it to the model; a `ModelError` that says it is not
+    retryable, so that LangChain's retry middleware leaves it alone; and a `RuntimeError`, which LangGraph's
+    default `RetryPolicy` does not retry.
+
+    Attributes:
+        charged: Whether money was spent: `"no"`, `"maybe"` or `"yes"`.
+        operation_id: The logical paid call, or None if none was begun.
+        code: The service's own error code, or None.
+        max_cost_usd: The most that the call can have cost, or None where nothing was charged.
+        advice: What a language model is told.
+    """
+
+    is_retryable: bool = False
+    default_charged: ClassVar[Charged] = "no"
+    default_advice: ClassVar[str] = UNAVAILABLE
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        next_step: str = "",
+        advice: str | None = None,
+        charged: Charged | None = None,
+        code: str | None = None,
+        operation_id: str | None = None,
+        max_cost_usd: Decimal | None = None,
+    ) -> None:
+        self.charged: Charged = self.default_charged if charged is None else charged
+        self.advice = self.default_advice if advice is None else advice
+        self.code = code
+        self.operation_id = operation_id
+        self.max_cost_usd = max_cost_usd if self.charged != "no" else None
+        sentences = (what.strip(), self._money(), next_step.strip())
+        super().__init__(" ".join(sentence for sentence in sentences if sentence))
+
+    def _money(self) -> str:
+        amount = "" if self.max_cost_usd is None else f" (${self.max_cost_usd})"
+        return {
+            "no": "Nothing was charged.",
+            "maybe": f"It may have been charged{amount}.",
+            "yes": f"It was charged{amount}.",
+        }[self.charged]
+
+    @property
+    def needs_operator(self) -> bool:
+        """Whether only the operator of the application can mend it: the model hears "unavailable"."""
+        return self.advice == UNAVAILABLE
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by text and attributes; the constructor's arguments are not kept."""
+        return _restore, (type(self), str(self), self.__dict__)
+
+    @classmethod
+    def _restored(cls, text: str, attributes: dict[str, Any]) -> Self:
+        error = cls.__new__(cls, text)
+        error.args = (text,)
+        error.__dict__.update(attributes)
+        return error
+
+
+def _restore(kind: type[WanError], text: str, attributes: dict[str, Any]) -> WanError:
+    return kind._restored(text, attributes)
+
+
+class InvalidImageRequestError(WanError):
+    """The request breaks a rule of the service or of this package; nothing was sent."""
+
+    default_advice = "The request is not valid. Correct the arguments and call again."
+
+
+class ImageReferenceError(WanError):
+    """An input image was refused or could not be read; nothing was sent.
+
+    Attributes:
+        reason: A short word for code: `"unknown"`, `"refused"`, `"unreadable"`, `"too_large"`, ...
+    """
+
+    default_advice = "One of `images` can't be used. Use the ids or names of images in this conversation."
+
+    def __init__(self, what: str, *, reason: str = "refused", **kwargs: Any) -> None:
+        self.reason = reason
+        super().__init__(what, **kwargs)
+
+
+class BudgetExceededError(WanError):
+    """The budget does not allow this call; nothing was sent."""
+
+    default_advice = "The image budget is used up. Tell the user; do not call again."
+
+
+class NotSentError(WanError):
+    """The service could not be reached, so the request certainly did no work."""
+
+    is_retryable = True
+
+
+class StatusError(WanError):
+    """The service refused the request and did no work.
+
+    Attributes:
+        status_code: The HTTP status.
+        request_id: The service's name for this request, to quote to its support, or None.
+        retry_after: Seconds that the service asked to wait, or None.
+        data_uri_refused: Whether the service takes input images as URLs only.
+    """
+
+    data_uri_refused: bool = False
+    default_advice = "The image service refused the request. Change the prompt or the images, or tell the user."
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        status_code: int,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.status_code = status_code
+        self.request_id = request_id
+        self.retry_after = retry_after
+        super().__init__(what, **kwargs)
+
+
+class AuthenticationError(StatusError):
+    """The API key is missing at the service, invalid, revoked, or lacks a permission."""
+
+    default_advice = UNAVAILABLE
+
+
+class InsufficientCreditError(StatusError):
+    """No balance, or a spending cap or quota of the key is reached; waiting does not help."""
+
+    default_advice = UNAVAILABLE
+
+
+class ContentPolicyError(StatusError):
+    """The service's moderation refused the prompt, an input image or the picture."""
+
+    default_advice = (
+        "The prompt or an image was refused by the service's content policy. Rephrase it, or tell the user."
+    )
+
+
+class RateLimitError(StatusError):
+    """Too many requests for now; the same request may work later."""
+
+    is_retryable = True
+    default_advice = "The image service is busy. Tell the user to try again in a minute."
+
+
+class ModelUnavailableError(StatusError):
+    """The model does not exist or is not provisioned for this account."""
+
+    default_advice = UNAVAILABLE
+
+
+class PaymentUncertainError(WanError):
+    """The request was sent and the outcome is unknown, so it was not sent again.
+
+    Attributes:
+        stage: Where it stopped: `"send"`, `"wait"`, `"read"`, `"status"` or `"interrupted"`.
+        status_code: The HTTP status, if one came.
+        request_id: The service's name for this request, or None.
+    """
+
+    default_charged = "maybe"
+    default_advice = (
+        "The image may have been made and charged, but no answer came. Tell the user, and ask before trying again."
+    )
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        stage: str = "wait",
+        status_code: int | None = None,
+        request_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.stage = stage
+        self.status_code = status_code
+        self.request_id = request_id
+        super().__init__(what, **kwargs)
+
+
+class UnreadableAnswerError(PaymentUncertainError):
+    """An answer came that holds no image that can be read; the raw answer is kept."""
+
+    default_advice = "The image service gave an answer without a picture. Tell the user, and ask before trying again."
+
+
+class PaidButNotRetrievedError(WanError):
+    """The images were made and charged, and none could be fetched yet; `resume` fetches them without paying."""
+
+    default_charged = "yes"
+    default_advice = (
+        "The image was made and charged, but could not be downloaded yet. Tell the user; do not generate it again."
+    )
+
+
+class StoreError(WanError):
+    """The image store could not read or write."""
+
+
+class WanConfigurationError(ValueError):
+    """The program is set up wrongly: a missing key, a bad `base_url`, a setting that can't work."""
+
+
+NOT_CHARGED: tuple[type[WanError], ...] = (
+    NotSentError,
+    StatusError,
+    BudgetExceededError,
+    ImageReferenceError,
+    InvalidImageRequestError,
+)
+"""The errors after which certainly nothing was charged: safe to fall back to another model."""

@@ -1,0 +1,332 @@
+"""What goes in and what comes out: requests, images and results, as plain values.
+
+A `GeneratedImage` finds its bytes through a `ByteSource`; `store.py` provides one. Bytes are never part of
+`model_dump()`, `repr` or a trace.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Self, TypedDict
+
+from langchain_core.messages import HumanMessage, ToolMessage
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    StrictInt,
+    StrictStr,
+)
+
+from langchain_wan import _gallery, _pixels
+from langchain_wan._executor import in_thread
+from langchain_wan._requests import MAX_N, MAX_PROMPT, MAX_REFERENCES, MAX_SEED, ImageRequest, Prompt
+from langchain_wan.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Iterator
+
+    from PIL import Image
+
+__all__ = [
+    "MAX_N",
+    "MAX_PROMPT",
+    "MAX_REFERENCES",
+    "MAX_SEED",
+    "ByteSource",
+    "GeneratedImage",
+    "ImageFailure",
+    "ImageRequest",
+    "ImageResult",
+    "WanEvent",
+    "WanImageInput",
+    "image_id",
+    "register_default_source",
+]
+
+CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def image_id(sha256: str) -> str:
+    """Return the id of an image: `img_` and the first 65 bits of its SHA-256 in Crockford base32.
+
+    >>> image_id("00" * 32)
+    'img_0000000000000'
+    """
+    number = int(sha256, 16) >> (256 - 65)
+    return "img_" + "".join(CROCKFORD[number >> shift & 31] for shift in range(60, -1, -5))
+
+
+class ByteSource(Protocol):
+    """Where images find their bytes."""
+
+    def read(self, sha256: str) -> bytes | None:
+        """Return the bytes with this digest, or None if they are not here."""
+        ...
+
+    def aread(self, sha256: str) -> Awaitable[bytes | None]:
+        """Do the same without blocking the event loop."""
+        ...
+
+
+_default_source: list[Callable[[], ByteSource]] = []
+
+
+def register_default_source(source: Callable[[], ByteSource]) -> None:
+    """Set where images look that were read from JSON and so know no store. `store.py` calls it."""
+    _default_source[:] = [source]
+
+
+class GeneratedImage(BaseModel):
+    """One stored image: a short id, where it may still be downloaded, and what its bytes are.
+
+    Attributes:
+        id: `img_` and 13 characters, derived from the bytes: equal bytes have equal ids.
+        url: Where the service (or `on_image`) serves it, or None where it came as base64.
+        expires_at: When the URL ends, or None if that is not known.
+        width: Pixels.
+        height: Pixels.
+        size_bytes: Bytes of the file.
+        sha256: Digest of the bytes, in hex.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    # Patterns, since an artifact may be posted by a client: a store makes file names of these.
+    id: Annotated[str, Field(pattern=r"^img_[0-9a-hjkmnp-tv-z]{13}$")]
+    url: str | None = None
+    expires_at: datetime | None = None
+    mime_type: str
+    width: int
+    height: int
+    size_bytes: int
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+    _source: ByteSource | None = PrivateAttr(default=None)
+    _held: Any = PrivateAttr(default=None)  # keeps the bytes of a memory store alive
+
+    def attached(self, source: ByteSource | None, held: Any = None) -> Self:
+        """Return this image, reading its bytes from `source`; `held` is kept alive as long as the image."""
+        self._source, self._held = source, held
+        return self
+
+    def edit(self, prompt: str, **parameters: Any) -> ImageRequest:
+        """Return the request that edits this image, to be passed to a generator."""
+        return ImageRequest(prompt=prompt, images=(self,), **parameters)
+
+    def read(self) -> bytes:
+        """Return the bytes from the store, never from the network.
+
+        Raises:
+            StoreError: The bytes are not there any more, or damaged.
+        """
+        return self._found(self._byte_source().read(self.sha256))
+
+    async def aread(self) -> bytes:
+        """Do what `read` does without blocking the event loop."""
+        return self._found(await self._byte_source().aread(self.sha256))
+
+    @property
+    def base64(self) -> str:
+        """The bytes in base64."""
+        return base64.b64encode(self.read()).decode()
+
+    @property
+    def data_uri(self) -> str:
+        """The bytes as a `data:` URI."""
+        return f"data:{self.mime_type};base64,{self.base64}"
+
+    def save(self, path: str | Path) -> Path:
+        """Write the bytes to a file and return its path; in a folder, the file is named by the id."""
+        return self._written(path, self.read())
+
+    async def asave(self, path: str | Path) -> Path:
+        """Do what `save` does without blocking the event loop."""
+        return await in_thread(self._written, path, await self.aread())
+
+    def to_pil(self) -> Image.Image:
+        """Return a Pillow image, upright."""
+        return _pixels.decoded(self.read())
+
+    def thumbnail(self, max_side: int = 512) -> bytes:
+        """Return a PNG of at most `max_side` pixels a side."""
+        return _pixels.thumbnail(self.read(), max_side)
+
+    def content_block(self, max_side: int | None = None) -> dict[str, Any]:
+        """Return LangChain's image block with the bytes in base64; `max_side=None` means the full picture."""
+        if max_side is None:
+            return {"type": "image", "base64": self.base64, "mime_type": self.mime_type}
+        data = base64.b64encode(self.thumbnail(max_side)).decode()
+        return {"type": "image", "base64": data, "mime_type": "image/png"}
+
+    def _byte_source(self) -> ByteSource:
+        if self._source is not None:
+            return self._source
+        if not _default_source:
+            raise StoreError("No image store is loaded.", next_step="Import ImageStore from langchain_wan.")
+        return _default_source[0]()
+
+    def _found(self, data: bytes | None) -> bytes:
+        if data is None:
+            raise StoreError(f"The bytes of {self.id} are not in this store.", next_step="Name the store it is in.")
+        return data
+
+    def _written(self, path: str | Path, data: bytes) -> Path:
+        target = Path(path)
+        if target.is_dir():
+            target = target / f"{self.id}{_pixels.EXTENSIONS.get(self.mime_type, '')}"
+        target.write_bytes(data)
+        return target
+
+    def __eq__(self, other: object) -> bool:
+        """Compare the facts; where the bytes are read from is none."""
+        return isinstance(other, GeneratedImage) and self.__dict__ == other.__dict__
+
+    __hash__ = None  # type: ignore[assignment]  # `url` may change
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Cut the signature off the URL."""
+        for name, value in super().__repr_args__():
+            yield name, value.partition("?")[0] if name == "url" and value else value
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Pickle the facts only; the bytes stay in their store."""
+        return {**super().__getstate__(), "__pydantic_private__": {"_source": None, "_held": None}}
+
+    def _repr_png_(self) -> bytes | None:
+        try:
+            return self.thumbnail()
+        except (StoreError, ValueError):
+            return None
+
+
+class ImageFailure(BaseModel):
+    """An image that was paid and could not be retrieved; `resume` tries again where `retryable`."""
+
+    index: int
+    reason: str
+    retryable: bool
+
+
+class ImageResult(BaseModel):
+    """What one call made.
+
+    Attributes:
+        failures: Images that were paid and could not be retrieved.
+        cost_usd: Dollars charged; a string in JSON.
+        usage: What the service reported; its tokens say nothing about the price.
+        request_id: The service's name for the request, to quote to its support.
+        parents: Ids of the input images.
+        replayed: True if the operation was finished before, and nothing was sent now.
+        notes: Text that the service sent beside the images.
+    """
+
+    images: list[GeneratedImage]
+    failures: list[ImageFailure] = Field(default_factory=list)
+    model: str
+    prompt: str
+    cost_usd: Decimal
+    usage: dict[str, Any] = Field(default_factory=dict)
+    request_id: str | None = None
+    operation_id: str
+    metadata: dict[str, str] = Field(default_factory=dict)
+    parents: list[str] = Field(default_factory=list)
+    replayed: bool = False
+    created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    notes: list[str] = Field(default_factory=list)
+
+    def edit(self, prompt: str, *, index: int = 0, **parameters: Any) -> ImageRequest:
+        """Return the request that edits one of the images."""
+        return self.images[index].edit(prompt, **parameters)
+
+    def combine(self, prompt: str, **parameters: Any) -> ImageRequest:
+        """Return the request that combines all of the images."""
+        return ImageRequest(prompt=prompt, images=tuple(self.images), **parameters)
+
+    def describe(self, *, url: bool = True, cost: bool = True) -> str:
+        """Return the text that a language model reads: how many, by which model, each id and size.
+
+        Args:
+            url: Show the URL of each image that has one.
+            cost: Show what was charged.
+        """
+        count = f"{len(self.images)} image{'' if len(self.images) == 1 else 's'} by {self.model}"
+        lines = [f"{count}, ${self.cost_usd.normalize():f}." if cost else f"{count}."]
+        for image in self.images:
+            link = f" {image.url}" if url and image.url else ""
+            lines.append(f"{image.id} {image.width}x{image.height}{link}")
+        if self.failures:
+            lines.append(f"{len(self.failures)} more made and charged, but not downloaded yet.")
+        lines.append("To edit or combine images, call again with their ids in `images`.")
+        return "\n".join(lines)
+
+    def to_message(self, text: str | None = None, *, max_side: int = 1024) -> HumanMessage:
+        """Return a human message that shows the images to a vision model, at most `max_side` pixels a side.
+
+        Args:
+            text: None means the ids of the images.
+        """
+        shown = text if text is not None else " ".join(image.id for image in self.images)
+        blocks = [image.content_block(max_side) for image in self.images]
+        return HumanMessage(content=[{"type": "text", "text": shown}, *blocks])
+
+    @classmethod
+    def from_message(cls, message: ToolMessage, store: ByteSource | None = None) -> Self:
+        """Read the result back from a tool message's artifact.
+
+        Args:
+            store: Where the images find their bytes; None means the default store.
+
+        Raises:
+            ValueError: The message carries no image result.
+        """
+        artifact = getattr(message, "artifact", None)
+        if not isinstance(artifact, Mapping) or "images" not in artifact:
+            raise ValueError("this message carries no image result in its artifact")
+        result = cls.model_validate(dict(artifact))
+        for image in result.images:
+            image.attached(store)
+        return result
+
+    def _repr_html_(self) -> str:
+        cards = []
+        for image in self.images:
+            caption = f"{image.id} · {image.width}x{image.height}"
+            cards.append(_gallery.Card(image._repr_png_(), caption))
+        return _gallery.gallery(f"{self.prompt} · {self.model} · ${self.cost_usd.normalize():f}", cards)
+
+
+class WanImageInput(BaseModel):
+    """Make, edit or combine images."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    prompt: Prompt = Field(description="What to show, or how to change the images.")
+    images: Annotated[Sequence[StrictStr], Field(max_length=MAX_REFERENCES)] = Field(
+        default=(), description="Ids, names or URLs of images to edit or combine. Empty makes a new image."
+    )
+    n: Annotated[StrictInt, Field(ge=1, le=MAX_N)] = Field(default=1, description="How many; each is charged.")
+    model: Literal["wan2.7-image", "wan2.7-image-pro"] = Field(
+        default="wan2.7-image", description="pro costs more and shows more detail."
+    )
+
+
+class WanEvent(TypedDict, total=False):
+    """Progress of one call; which keys stand in it depends on the stage.
+
+    `elapsed_s` is seconds since the call began, `cost_usd` a decimal string, `images` JSON dicts of the images.
+    """
+
+    type: Literal["wan_image"]
+    stage: Literal["queued", "submitted", "retrying", "answered", "stored", "done", "failed"]
+    operation_id: str
+    tool_call_id: str | None
+    elapsed_s: float
+    cost_usd: str
+    images: list[dict[str, Any]]
+    error: dict[str, Any]

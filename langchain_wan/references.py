@@ -1,0 +1,214 @@
+"""What a caller or a model names as an input image, turned into bytes or a URL for the wire.
+
+A string is told apart by strict patterns and never opens a file. Whatever a model names and may not have is
+refused with one short text, so that a refusal teaches nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from langchain_wan import _pixels
+from langchain_wan._addresses import RefusedAddressError, target_of
+from langchain_wan._sources import InlineImage, describe_source, is_pil_image
+from langchain_wan._wire import upstream_parameters
+from langchain_wan.errors import ImageReferenceError
+from langchain_wan.models import GeneratedImage
+from langchain_wan.store import IMAGE_ID, ImageStore, bytes_of
+
+if TYPE_CHECKING:
+    from langchain_wan.models import ImageRequest
+
+ReferenceUrls = Literal["pass", "fetch", "refuse"]
+SendReferences = Literal["auto", "data", "url"]
+
+MAX_MODEL_DATA_URI = 64_000  # characters: a model that writes more invents it
+MAX_TOTAL_BYTES = 24_000_000
+SHOWN_NAMES = 12
+
+_URL_START = re.compile(r"https?://", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One input image, ready for the wire: bytes, or a URL, or both.
+
+    Attributes:
+        image_id: The id that the image has in the store; None for a URL that is only handed on.
+        fetch: A URL that has to be downloaded first.
+    """
+
+    data: bytes | None = field(default=None, repr=False)
+    mime_type: str = ""
+    url: str | None = None
+    expires_at: datetime | None = None
+    image_id: str | None = None
+    fetch: str | None = None
+
+    def usable_url(self, now: datetime) -> str | None:
+        """Return the URL if the service can still fetch it."""
+        if self.url is None or (self.expires_at is not None and self.expires_at <= now):
+            return None
+        return self.url
+
+
+@dataclass(frozen=True)
+class Naming:
+    """Who names the images, and what may be named.
+
+    Attributes:
+        store: A view that knows only the images of the caller's scope.
+        urls: What is done with http(s) URLs.
+        by_model: Whether a language model wrote the strings.
+        names: Gives what a refusal lists; None lists nothing.
+    """
+
+    store: ImageStore
+    urls: ReferenceUrls = "pass"
+    by_model: bool = False
+    names: Callable[[], Sequence[str]] | None = None
+
+
+def resolve(sources: Iterable[Any], naming: Naming) -> list[Reference]:
+    """Resolve input images in order; a `Reference` with `fetch` still has to be downloaded.
+
+    Raises:
+        ImageReferenceError: One of them is unknown, refused or unreadable.
+    """
+    return [_resolved(source, naming) for source in sources]
+
+
+def from_download(reference: Reference, data: bytes, naming: Naming) -> Reference:
+    """Return a reference whose URL was downloaded.
+
+    Raises:
+        ImageReferenceError: The bytes are no image.
+    """
+    return _from_bytes(data, naming, url=reference.fetch)
+
+
+def fitted(references: Sequence[Reference]) -> list[Reference]:
+    """Return the references with their bytes in the form that may be sent, within the limits of one request.
+
+    Raises:
+        ImageReferenceError: A picture breaks a rule that can't be mended.
+    """
+    formed = [_wire_form(reference, _pixels.MAX_WIRE_BYTES) for reference in references]
+    if sum(len(reference.data or b"") for reference in formed) > MAX_TOTAL_BYTES:
+        share = MAX_TOTAL_BYTES // len(formed)
+        formed = [_wire_form(reference, share) for reference in formed]
+    return formed
+
+
+def on_the_wire(references: Sequence[Reference], *, as_urls: bool, now: datetime) -> list[str] | None:
+    """Return a URL or data URI for each reference, or None if one has no usable URL where URLs are asked for."""
+    shown: list[str] = []
+    for reference in references:
+        url = reference.usable_url(now)
+        if reference.data is None or as_urls:
+            if url is None:
+                return None
+            shown.append(url)
+        else:
+            shown.append(f"data:{reference.mime_type};base64,{base64.b64encode(reference.data).decode()}")
+    return shown
+
+
+def fingerprint(request: ImageRequest, model: str) -> str:
+    """Return a digest that is equal for equal requests: model, prompt, n, parameters, references as named."""
+    named = [_identity(source) for source in request.images]
+    parts = [model, request.prompt, request.n, upstream_parameters(request), request.extra_body, named]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _identity(source: Any) -> str:
+    if isinstance(source, Path):
+        return f"file {source.absolute()}"
+    if isinstance(source, InlineImage):
+        content = source.content if isinstance(source.content, bytes) else source.content.encode(errors="replace")
+        return f"bytes {hashlib.sha256(content).hexdigest()}"
+    if is_pil_image(source):
+        return f"pixels {source.mode} {source.size} {hashlib.sha256(source.tobytes()).hexdigest()}"
+    return describe_source(source)
+
+
+def _resolved(source: Any, naming: Naming) -> Reference:
+    if isinstance(source, str):
+        return _named(source, naming)
+    if isinstance(source, GeneratedImage):
+        return _from_stored(source, naming)
+    if naming.by_model and isinstance(source, InlineImage) and len(source.content) > MAX_MODEL_DATA_URI:
+        raise _refused(naming, "a data URI written by the model is too long", "too_large")
+    try:
+        data = bytes_of(source)
+    except _pixels.NotAnImageError as error:
+        raise _refused(naming, str(error), "unreadable") from error
+    return _from_bytes(data, naming)
+
+
+def _named(name: str, naming: Naming) -> Reference:
+    if IMAGE_ID.fullmatch(name):
+        stored = naming.store.get(name)
+        if stored is None:
+            raise _refused(naming, f"no image is called {name} here", "unknown")
+        return _from_stored(stored, naming)
+    if not _URL_START.match(name):
+        raise _refused(naming, "it is no id, no data URI and no http(s) URL", "unknown")
+    # Models drop the signature of a URL that they copy: the stored bytes are meant, and never expire.
+    known = naming.store.known_by_url(name)
+    if known is not None:
+        return _from_stored(known, naming)
+    if naming.urls == "refuse":
+        raise _refused(naming, "URLs are not accepted", "refused")
+    try:
+        target_of(name)
+    except RefusedAddressError as error:
+        raise _refused(naming, f"the URL may not be used: {error}", "refused") from error
+    return Reference(fetch=name) if naming.urls == "fetch" else Reference(url=name)
+
+
+def _from_stored(image: GeneratedImage, naming: Naming) -> Reference:
+    data = naming.store.read(image.sha256)
+    if data is None:
+        data = image.read()  # it may live in another store, or hold its bytes
+    return Reference(data, image.mime_type, image.url, image.expires_at, image.id)
+
+
+def _from_bytes(data: bytes, naming: Naming, url: str | None = None) -> Reference:
+    try:
+        picture = _pixels.inspect(data)
+    except _pixels.NotAnImageError as error:
+        raise _refused(naming, str(error), "unreadable") from error
+    stored = naming.store.keep(data, picture, scope=naming.store.scope)
+    return Reference(data, picture.mime_type, url, None, stored.id)
+
+
+def _wire_form(reference: Reference, max_bytes: int) -> Reference:
+    if reference.data is None:
+        return reference
+    try:
+        data, mime_type = _pixels.wire_form(reference.data, max_bytes=max_bytes)
+    except (_pixels.NotAnImageError, _pixels.UnfitImageError) as error:
+        shown = reference.image_id or "An input image"
+        text = f"{shown} can't be used as an input image: {error}."
+        raise ImageReferenceError(text, reason="unfit", next_step="Use another image.", advice=text) from error
+    return replace(reference, data=data, mime_type=mime_type)
+
+
+def _refused(naming: Naming, why: str, reason: str) -> ImageReferenceError:
+    names = [] if naming.names is None else list(naming.names())[-SHOWN_NAMES:]
+    listed = f" You can use: {', '.join(names)}." if names else ""
+    return ImageReferenceError(
+        f"An input image can't be used: {why}.",
+        reason=reason,
+        next_step="Pass an id of this store, a Path, bytes, or a public URL.",
+        advice=f"One of `images` can't be used.{listed}",
+    )

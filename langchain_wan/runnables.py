@@ -1,0 +1,225 @@
+"""WanImageGenerator: images in a chain."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+from langchain_core.callbacks.manager import adispatch_custom_event, dispatch_custom_event
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage, convert_to_messages
+from langchain_core.prompt_values import PromptValue
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableSerializable
+from langchain_core.runnables.config import merge_configs
+from pydantic import BaseModel, ValidationError
+
+from langchain_wan._blocks import is_image_block, text_of
+from langchain_wan.client import WanClient
+from langchain_wan.errors import NOT_CHARGED, InvalidImageRequestError
+from langchain_wan.models import ImageRequest, ImageResult, WanEvent, WanImageInput
+from langchain_wan.settings import WanSettings
+
+if TYPE_CHECKING:
+    from langchain_core.callbacks.manager import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
+    from langchain_core.runnables.fallbacks import RunnableWithFallbacks
+    from langchain_core.tools import BaseTool
+
+PROVIDER = "aisa"
+EVENT = "wan_image"
+
+GeneratorInput: TypeAlias = (
+    str | dict[str, Any] | ImageRequest | WanImageInput | BaseMessage | Sequence[BaseMessage] | PromptValue
+)
+
+
+class WanImageGenerator(WanSettings, RunnableSerializable[GeneratorInput, ImageResult]):
+    """Make and edit images in a chain; takes the settings of `WanSettings`.
+
+    The input is a prompt, a dict or an `ImageRequest`, one or several messages, or a prompt value. Of messages the
+    last human one counts, its text and its images; a system message is put before the prompt. Arguments that were
+    bound, or given to `invoke`, are merged into the request.
+
+    Example:
+        ```python
+        images = WanImageGenerator()
+        result = images.invoke({"prompt": "a red fox in fresh snow", "n": 2})
+        night = images.invoke(result.images[1].edit("make it night"))
+        ```
+
+    Raises:
+        WanError: No image could be delivered; its class and `charged` say what that means.
+        WanConfigurationError: No key, or a `base_url` that can't be used.
+    """
+
+    model_config = WanSettings.model_config  # the other base would accept misspelt names
+
+    def invoke(
+        self,
+        input: GeneratorInput,  # noqa: A002  Runnable's own name
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> ImageResult:
+        """Make the images and wait for them, usually 10 to 120 s."""
+        # Coerced before the run starts: what traces hold of the input is digests, never bytes.
+        request: Any = request_of(input, kwargs)
+        return self._call_with_config(self._generate, request, self._traced(request, config))
+
+    async def ainvoke(
+        self,
+        input: GeneratorInput,  # noqa: A002  Runnable's own name
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> ImageResult:
+        """Do what `invoke` does without blocking the event loop."""
+        request: Any = request_of(input, kwargs)
+        return await self._acall_with_config(self._agenerate, request, self._traced(request, config))
+
+    def _generate(self, request: Any, run_manager: CallbackManagerForChainRun, config: RunnableConfig) -> ImageResult:
+        client = WanClient(**self.settings())
+        result = client.generate(request, on_event=lambda event: dispatch_custom_event(EVENT, event, config=config))
+        note_cost(run_manager, result)
+        return result
+
+    async def _agenerate(
+        self, request: Any, run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig
+    ) -> ImageResult:
+        async def dispatch(event: WanEvent) -> None:
+            await adispatch_custom_event(EVENT, event, config=config)
+
+        result = await WanClient(**self.settings()).agenerate(request, on_event=dispatch)
+        note_cost(run_manager, result)
+        return result
+
+    def _traced(self, request: ImageRequest, config: RunnableConfig | None) -> RunnableConfig:
+        return merge_configs({"metadata": model_metadata(request.model or self.model)}, config)
+
+    def batch(self, inputs: Sequence[GeneratorInput], config: Any = None, **kwargs: Any) -> list[ImageResult]:
+        """Make the images of several inputs, `max_concurrency` at once unless the config says otherwise."""
+        return super().batch(list(inputs), self._bounded(config), **kwargs)
+
+    async def abatch(self, inputs: Sequence[GeneratorInput], config: Any = None, **kwargs: Any) -> list[ImageResult]:
+        """Do what `batch` does without blocking the event loop."""
+        return await super().abatch(list(inputs), self._bounded(config), **kwargs)
+
+    def batch_as_completed(  # type: ignore[override]  # overloads of the base differ in `return_exceptions` only
+        self, inputs: Sequence[GeneratorInput], config: Any = None, **kwargs: Any
+    ) -> Iterator[tuple[int, ImageResult | Exception]]:
+        """Yield the place and the result of each input as it is done."""
+        return super().batch_as_completed(inputs, self._bounded(config), **kwargs)
+
+    def abatch_as_completed(  # type: ignore[override]  # overloads of the base differ in `return_exceptions` only
+        self, inputs: Sequence[GeneratorInput], config: Any = None, **kwargs: Any
+    ) -> AsyncIterator[tuple[int, ImageResult | Exception]]:
+        """Do what `batch_as_completed` does without blocking the event loop."""
+        return super().abatch_as_completed(inputs, self._bounded(config), **kwargs)
+
+    def _bounded(self, config: Any) -> Any:
+        if isinstance(config, list | tuple):
+            return [self._bounded(one) for one in config]
+        return {"max_concurrency": self.max_concurrency, **(config or {})}
+
+    def with_fallbacks(
+        self,
+        fallbacks: Sequence[Runnable[GeneratorInput, ImageResult]],
+        *,
+        exceptions_to_handle: tuple[type[BaseException], ...] = NOT_CHARGED,
+        exception_key: str | None = None,
+    ) -> RunnableWithFallbacks[GeneratorInput, ImageResult]:
+        """Add fallbacks, used only after errors that certainly charged nothing.
+
+        Args:
+            exceptions_to_handle: With a wider tuple, what may have been paid can be paid again.
+        """
+        return super().with_fallbacks(fallbacks, exceptions_to_handle=exceptions_to_handle, exception_key=exception_key)
+
+    def as_tool(self, args_schema: type[BaseModel] | None = None, **kwargs: Any) -> BaseTool:
+        """Return the `WanImageTool` with the same settings.
+
+        Args:
+            args_schema: Not used: the tool's schema follows from what the model may choose.
+            kwargs: Further settings of the tool, such as `name`, `models` or `max_n`.
+        """
+        from langchain_wan.tools import WanImageTool  # the one import upwards: Runnable.as_tool belongs here
+
+        if args_schema is not None:
+            raise ValueError("WanImageTool makes its own schema; choose with models, max_n, max_references, expose")
+        given = {name: value for name, value in kwargs.items() if value is not None}
+        return WanImageTool(**{**_given_settings(self), **given})
+
+
+def _given_settings(generator: WanSettings) -> dict[str, Any]:
+    # Only what was given: a model that was not chosen stays the tool's to offer.
+    return {name: value for name, value in generator.settings().items() if name in generator.model_fields_set}
+
+
+def request_of(value: GeneratorInput, extra: Mapping[str, Any] | None = None) -> ImageRequest:
+    """Return the request that an input of a generator means, `extra` merged into it.
+
+    Raises:
+        InvalidImageRequestError: It breaks a rule, or is nothing that can be made into a request.
+    """
+    try:
+        fields = _fields_of(value)
+        return ImageRequest.model_validate({**fields, **(extra or {})})
+    except ValidationError as error:
+        raise invalid_request(error) from None
+
+
+def invalid_request(error: ValidationError) -> InvalidImageRequestError:
+    """Return the error that says in one line what is wrong with a request, without quoting it."""
+    found = "; ".join(
+        f"{'.'.join(str(part) for part in problem['loc']) or 'request'}: {problem['msg'].removeprefix('Value error, ')}"
+        for problem in error.errors(include_url=False, include_input=False, include_context=False)[:5]
+    )
+    return InvalidImageRequestError(
+        f"The image request is not valid: {found}.", next_step="Correct it.", advice=f"Not valid: {found}."
+    )
+
+
+def _fields_of(value: Any) -> dict[str, Any]:
+    if isinstance(value, str):
+        return {"prompt": value}
+    if isinstance(value, BaseModel) and isinstance(value, ImageRequest | WanImageInput):
+        return {name: getattr(value, name) for name in type(value).model_fields if name in value.model_fields_set}
+    if isinstance(value, PromptValue):
+        return _from_messages(value.to_messages())
+    if isinstance(value, BaseMessage):
+        return _from_messages([value])
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Sequence):
+        try:
+            return _from_messages(convert_to_messages(cast("Any", value)))
+        except (ValueError, NotImplementedError):
+            pass
+    raise InvalidImageRequestError(
+        f"A {type(value).__name__} is no image request.",
+        next_step="Pass a prompt, a dict, an ImageRequest, messages or a prompt value.",
+    )
+
+
+def _from_messages(messages: Sequence[BaseMessage]) -> dict[str, Any]:
+    if not messages:
+        raise InvalidImageRequestError("There is no message.", next_step="Pass at least one message.")
+    human = [message for message in messages if isinstance(message, HumanMessage)]
+    asked = human[-1] if human else messages[-1]
+    system = [text_of(message.content) for message in messages if isinstance(message, SystemMessage)]
+    prompt = "\n\n".join(text for text in (*system, text_of(asked.content)) if text.strip())
+    blocks = asked.content if isinstance(asked.content, list) else []
+    return {"prompt": prompt, "images": tuple(block for block in blocks if is_image_block(block))}
+
+
+def model_metadata(model: str) -> dict[str, Any]:
+    """Return what LangSmith reads of a run: who serves which model."""
+    return {"ls_provider": PROVIDER, "ls_model_name": model}
+
+
+def note_cost(run_manager: Any, result: ImageResult) -> None:
+    """Write the cost into the run of each tracer, where LangSmith shows it; tracing must not break a paid call."""
+    usage = {"total_cost": float(result.cost_usd), "input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
+    noted = {**model_metadata(result.model), "usage_metadata": usage, "cost_usd": str(result.cost_usd)}
+    for handler in getattr(run_manager, "handlers", ()):
+        runs = getattr(handler, "run_map", None)
+        run = runs.get(str(run_manager.run_id)) if isinstance(runs, Mapping) else None
+        extra = getattr(run, "extra", None)
+        if isinstance(extra, dict):
+            extra.setdefault("metadata", {}).update(noted)

@@ -1,0 +1,156 @@
+"""The settings of tool, generator and client, declared once."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from langchain_core.rate_limiters import BaseRateLimiter
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+from langchain_wan.budget import Budget
+from langchain_wan.errors import WanConfigurationError
+from langchain_wan.models import GeneratedImage
+from langchain_wan.references import ReferenceUrls, SendReferences
+from langchain_wan.retry import RetryPolicy
+from langchain_wan.store import ImageStore
+
+KEY_VARIABLE = "AISA_API_KEY"
+URL_VARIABLE = "AISA_BASE_URL"
+# Source: https://aisa.one/docs/api-reference/chat/image-generation (2026-04-22)
+DEFAULT_BASE_URL = "https://api.aisa.one/v1"
+DEFAULT_MODEL = "wan2.7-image"
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True)
+class Service:
+    """Where a call goes and with which key: the settings of this moment.
+
+    Attributes:
+        base_url: Without a slash at its end; also the service's name in the ledger.
+        loopback: Host and port of a service on this machine, else None.
+    """
+
+    base_url: str
+    api_key: SecretStr
+    loopback: tuple[str, int] | None
+
+
+def _secret(value: Any) -> Any:
+    if value is not None and not isinstance(value, str | SecretStr):
+        # A TypeError passes through pydantic as it is; a ValueError would carry the value along.
+        raise TypeError("api_key has to be a str or a SecretStr")
+    return SecretStr(value) if isinstance(value, str) else value
+
+
+def _price(value: Decimal) -> Decimal:
+    if not value.is_finite() or value < 0:
+        raise ValueError("a price has to be a finite number of dollars, at least 0")
+    return value
+
+
+class WanSettings(BaseModel):
+    """What a tool, a generator and a client have in common.
+
+    Attributes:
+        api_key: None means the environment's `AISA_API_KEY`, read at each call.
+        base_url: None means the environment's `AISA_BASE_URL`, else the real service.
+        model: The model of requests that name none.
+        prices: Dollars an image by model, over the built-in table.
+        store: Where images and the ledger live; the default is one memory for the process.
+        budget: A `Budget`, or a function of the runtime (None outside a graph) that returns one; None: no limit.
+        retry: Attempts and waits for what certainly did no work.
+        timeout: Seconds for the answer of one request; queueing does not count. Upstream gives up at 300.
+        download_timeout: Seconds for the images of one answer.
+        max_concurrency: Paid calls in flight at once with one key, in this process.
+        rate_limiter: Asked before each paid request.
+        reference_urls: What is done with the URL of an input image that is not known: `"pass"` hands it on,
+            `"fetch"` downloads it first, `"refuse"`.
+        send_references: How stored input images travel: `"data"` as data URIs, `"url"` as URLs, `"auto"` as data
+            URIs, and once more as URLs where the service refuses those.
+        on_image: Called once with each image that is stored; a URL that it returns becomes the image's URL.
+        proxy: URL of an HTTP proxy. Proxies of the environment are not used.
+        allowed_networks: Internal networks that downloads may reach nevertheless.
+    """
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True)
+
+    api_key: Annotated[SecretStr | str | None, BeforeValidator(_secret)] = None  # never a str after validation
+    base_url: str | None = None
+    model: Annotated[str, Field(min_length=1)] = DEFAULT_MODEL
+    prices: dict[str, Annotated[Decimal, AfterValidator(_price)]] = Field(default_factory=dict)
+    store: ImageStore = Field(default_factory=ImageStore.default)
+    budget: Budget | Callable[[Any], Budget] | None = None
+    retry: RetryPolicy = RetryPolicy()
+    timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 330.0
+    download_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
+    max_concurrency: Annotated[int, Field(ge=1)] = 5
+    rate_limiter: BaseRateLimiter | None = None
+    reference_urls: ReferenceUrls = "pass"
+    send_references: SendReferences = "auto"
+    on_image: Callable[[GeneratedImage], str | None] | None = None
+    proxy: str | None = Field(default=None, repr=False)
+    allowed_networks: tuple[Network, ...] = ()
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings alone, to be passed on whole."""
+        return {name: getattr(self, name) for name in WanSettings.model_fields}
+
+    def service(self) -> Service:
+        """Read key and address, from the environment where they were not given.
+
+        Raises:
+            WanConfigurationError: One is missing, or can't be used.
+        """
+        base_url, loopback = _checked_url(self.base_url or os.environ.get(URL_VARIABLE) or DEFAULT_BASE_URL)
+        given = self.api_key if self.api_key is not None else os.environ.get(KEY_VARIABLE, "")
+        key = given if isinstance(given, SecretStr) else SecretStr(given)
+        text = key.get_secret_value()
+        if not text.strip():
+            raise WanConfigurationError(
+                f"No API key: set the environment variable {KEY_VARIABLE} or pass api_key=... To try without a key, "
+                "use the sandbox: pip install 'langchain-wan[sandbox]' and `with Sandbox() as s:`."
+            )
+        if not all("!" <= char <= "~" for char in text):
+            raise WanConfigurationError("The API key holds a blank or a character that no key has; nothing was sent.")
+        return Service(base_url, key, loopback)
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Pickle without the key: the other process reads it from its environment."""
+        state = super().__getstate__()
+        fields = {**state["__dict__"], "api_key": None}
+        return {**state, "__dict__": fields, "__pydantic_fields_set__": state["__pydantic_fields_set__"] - {"api_key"}}
+
+
+def _checked_url(text: str) -> tuple[str, tuple[str, int] | None]:
+    problem = WanConfigurationError("base_url has to be https://host[:port][/path], or http:// to this machine.")
+    try:
+        parts = urlsplit(text.strip())
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise problem from None
+    plain = not (parts.username or parts.password or parts.query or parts.fragment) and "@" not in parts.netloc
+    if not host or not plain or parts.scheme not in {"http", "https"} or any(char in text for char in "\\ \t\r\n"):
+        raise problem
+    loopback = _is_loopback(host)
+    if parts.scheme == "http" and not loopback:
+        raise problem  # the key would travel in clear text
+    base_url = f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
+    default_port = 443 if parts.scheme == "https" else 80
+    return base_url, (host, port or default_port) if loopback else None
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,353 @@
+"""ImageStore: what was made, what was paid for it, and the bytes, in memory or in a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_CEILING, Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from langchain_wan import _pixels, errors
+from langchain_wan._blobs import DiskBlobs, MemoryBlobs
+from langchain_wan._executor import in_thread
+from langchain_wan._ledger import NANO, Ledger, Operation, State, register_default_ledger
+from langchain_wan._sources import ImageSource, InlineImage, is_pil_image
+from langchain_wan.errors import ImageReferenceError, WanError
+from langchain_wan.models import GeneratedImage, ImageResult, image_id, register_default_source
+
+if TYPE_CHECKING:
+    from langchain_wan._pixels import Picture
+
+IMAGE_ID = re.compile(r"img_[0-9a-hjkmnp-tv-z]{13}")
+UNFINISHED: tuple[State, ...] = ("started", "paid", "partial", "uncertain")
+
+
+@dataclass(frozen=True)
+class HistoryEntry:
+    """One operation of a store, as `history` lists it.
+
+    Attributes:
+        state: `done`, `partial` (images are missing), `uncertain`, `refused`, `charged`, or `started` or `paid`
+            while it runs.
+        cost_usd: Dollars charged; what may have been charged at most, where the state is `uncertain`.
+        images: Ids of the images made.
+        parents: Ids of the input images.
+    """
+
+    operation_id: str
+    state: State
+    model: str
+    prompt: str
+    n: int
+    cost_usd: Decimal
+    images: list[str]
+    parents: list[str]
+    created_at: datetime
+
+
+class ImageStore:
+    """Images by id, and the ledger of what was paid for them.
+
+    Args:
+        path: A folder, made when it is first used; several processes may share it. None means memory: 256 MiB of
+            images, then the oldest go, for the life of the process.
+
+    Nothing is read or written before the first call of a method. A `StoreError` is raised where the folder can't be
+    used.
+    """
+
+    _default: Self | None = None
+    _default_lock = threading.Lock()
+
+    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+        self.path = None if path is None else Path(path)
+        self.scope = ""
+        self._holds: dict[tuple[str, str], Callable[[bool], None]] = {}
+        self.blobs = MemoryBlobs() if self.path is None else DiskBlobs(self.path)
+        self.ledger = Ledger(None if self.path is None else self.path / "ledger.sqlite3")
+
+    @classmethod
+    def default(cls) -> Self:
+        """Return the one in-memory store of this process, shared by all that name none."""
+        with cls._default_lock:
+            if cls._default is None:
+                cls._default = cls()
+            return cls._default
+
+    def scoped(self, name: str) -> Self:
+        """Return a view of the same store that knows only the images of one scope, such as one user's."""
+        view = object.__new__(type(self))
+        view.__dict__.update(self.__dict__, scope=name)
+        return view
+
+    def add(self, source: ImageSource, scope: str | None = None) -> GeneratedImage:
+        """Store an image and return it with its id; equal bytes have equal ids.
+
+        Args:
+            source: Bytes, a Path, a data URI, a Pillow image or a GeneratedImage; never a URL.
+            scope: Who knows it by its id; None means this view's scope.
+
+        Raises:
+            ImageReferenceError: It is no image.
+        """
+        try:
+            data = bytes_of(source)
+            picture = _pixels.inspect(data)
+        except _pixels.NotAnImageError as error:
+            raise ImageReferenceError(f"This can't be stored: {error}.", reason="unreadable") from error
+        return self.keep(data, picture, scope=self.scope if scope is None else scope)
+
+    async def aadd(self, source: ImageSource, scope: str | None = None) -> GeneratedImage:
+        """Do what `add` does without blocking the event loop."""
+        return await in_thread(self.add, source, scope)
+
+    def get(self, image_id: str) -> GeneratedImage | None:
+        """Return an image by its id, or None if this view does not know it."""
+        facts = self.ledger.image(image_id, self.scope) if IMAGE_ID.fullmatch(image_id) else None
+        return None if facts is None else self._image(facts)
+
+    async def aget(self, image_id: str) -> GeneratedImage | None:
+        """Do what `get` does without blocking the event loop."""
+        return await in_thread(self.get, image_id)
+
+    def read(self, sha256: str) -> bytes | None:
+        """Return the bytes with this digest, or None if they are not here."""
+        return self.blobs.read(sha256)
+
+    async def aread(self, sha256: str) -> bytes | None:
+        """Do what `read` does without blocking the event loop."""
+        return await in_thread(self.read, sha256)
+
+    def history(self, limit: int = 100) -> list[HistoryEntry]:
+        """Return the newest operations, the newest first."""
+        return [_entry(found) for found in self.ledger.operations(scope=self.scope or None, limit=limit)]
+
+    async def ahistory(self, limit: int = 100) -> list[HistoryEntry]:
+        """Do what `history` does without blocking the event loop."""
+        return await in_thread(self.history, limit)
+
+    def unfinished(self) -> list[HistoryEntry]:
+        """Return what is not settled: uncertain calls, and paid ones whose images are missing; the newest first.
+
+        A call that a living process is carrying out is not among them; one whose process died is uncertain.
+        """
+        found = self.ledger.operations(scope=self.scope or None, states=UNFINISHED)
+        return [_entry(_left_behind(one)) for one in found if not self._runs(one)]
+
+    async def aunfinished(self) -> list[HistoryEntry]:
+        """Do what `unfinished` does without blocking the event loop."""
+        return await in_thread(self.unfinished)
+
+    def resolve(self, operation_id: str, outcome: Literal["charged", "not_charged"]) -> None:
+        """Settle a call whose outcome was unknown, after a look at the account.
+
+        An equal request may then be sent again. `"charged"` counts its full price in its budget, `"not_charged"`
+        nothing.
+
+        Raises:
+            ValueError: There is no such call, or it is not unsettled.
+        """
+        if outcome not in {"charged", "not_charged"}:
+            raise ValueError('outcome has to be "charged" or "not_charged"')
+        found = self.ledger.operations(scope=self.scope or None, operation_id=operation_id, states=UNFINISHED)
+        settled = [one for one in found if not self._runs(one)]
+        if not settled:
+            raise ValueError(f"there is no unsettled operation {operation_id!r} in this store")
+        for operation in settled:
+            charged = outcome == "charged" or operation.state in {"paid", "partial"}
+            cost = operation.cost_nano or operation.max_nano
+            if charged:
+                images = operation.request["n"]
+                self.ledger.move(operation.service, operation.id, "charged", cost_nano=cost, images=images)
+            else:
+                self.ledger.move(operation.service, operation.id, "refused")
+            settle = self._holds.pop((operation.service, operation.id), None)
+            if settle is not None:
+                settle(charged)
+
+    async def aresolve(self, operation_id: str, outcome: Literal["charged", "not_charged"]) -> None:
+        """Do what `resolve` does without blocking the event loop."""
+        await in_thread(self.resolve, operation_id, outcome)
+
+    def hold_until_resolved(self, operation: tuple[str, str], settle: Callable[[bool], None]) -> None:
+        """Keep what has to be done to a budget of this process once an uncertain operation is resolved."""
+        self._holds[operation] = settle
+
+    def delete(self, image_id: str) -> bool:
+        """Forget an image and its bytes; say whether it was known. Its operation stays in the history."""
+        image = self.get(image_id)
+        if image is None:
+            return False
+        if self.ledger.forget_image(image_id, self.scope):
+            self.blobs.delete(image.sha256)
+        return True
+
+    async def adelete(self, image_id: str) -> bool:
+        """Do what `delete` does without blocking the event loop."""
+        return await in_thread(self.delete, image_id)
+
+    def prune(self, older_than: timedelta) -> int:
+        """Delete the images that were stored longer ago than this, and return how many they were."""
+        return sum(
+            self.delete(found)
+            for found in self.ledger.images_before(time.time() - older_than.total_seconds(), self.scope)
+        )
+
+    async def aprune(self, older_than: timedelta) -> int:
+        """Do what `prune` does without blocking the event loop."""
+        return await in_thread(self.prune, older_than)
+
+    def keep(
+        self,
+        data: bytes,
+        picture: Picture,
+        *,
+        scope: str = "",
+        url: str | None = None,
+        expires_at: datetime | None = None,
+    ) -> GeneratedImage:
+        """Store bytes that were inspected; when it returns, they are where they stay."""
+        sha256 = hashlib.sha256(data).hexdigest()
+        held = self.blobs.write(sha256, data)
+        image = GeneratedImage(
+            id=image_id(sha256),
+            url=url,
+            expires_at=expires_at,
+            mime_type=picture.mime_type,
+            width=picture.width,
+            height=picture.height,
+            size_bytes=len(data),
+            sha256=sha256,
+        )
+        self.record(image, scope)
+        return image.attached(self, held)
+
+    def record(self, image: GeneratedImage, scope: str) -> None:
+        """Write down what is known of an image, and that a scope knows it."""
+        self.ledger.add_image(image.id, image.model_dump(mode="json"), scope)
+
+    def known_by_url(self, url: str) -> GeneratedImage | None:
+        """Return the image that this URL showed, its query ignored, or None."""
+        facts = self.ledger.image_at(url, self.scope)
+        return None if facts is None else self._image(facts)
+
+    def result_of(self, operation: Operation) -> ImageResult:
+        """Return the result that was stored with a finished operation."""
+        result = ImageResult.model_validate(operation.result)
+        for image in result.images:
+            image.attached(self, self.blobs.hold(image.sha256))
+        return result
+
+    def _runs(self, operation: Operation) -> bool:
+        return operation.state in {"started", "paid"} and self.ledger.is_alive(operation.owner)
+
+    def _image(self, facts: Mapping[str, Any]) -> GeneratedImage:
+        image = GeneratedImage.model_validate(facts)
+        return image.attached(self, self.blobs.hold(image.sha256))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return itself: two objects with one ledger would be two truths."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle a folder by its path, and the default store as the other process's default store."""
+        if self.path is not None:
+            return _unpickled, (str(self.path), self.scope)
+        if self.ledger is ImageStore.default().ledger:
+            return _unpickled, (None, self.scope)
+        raise TypeError("an in-memory ImageStore lives in its process and can't be pickled; use ImageStore(path)")
+
+    def __repr__(self) -> str:
+        shown = "" if self.path is None else repr(str(self.path))
+        return f"ImageStore({shown})" + (f".scoped({self.scope!r})" if self.scope else "")
+
+
+def _unpickled(path: str | None, scope: str) -> ImageStore:
+    store = ImageStore.default() if path is None else ImageStore(path)
+    return store.scoped(scope) if scope else store
+
+
+def bytes_of(source: Any) -> bytes:
+    """Return the bytes of an image that code gave; strings open no file and no connection.
+
+    Raises:
+        ImageReferenceError: It is none, or it can't be read.
+    """
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source)
+    if isinstance(source, GeneratedImage):
+        return source.read()
+    if isinstance(source, InlineImage):
+        return _pixels.data_uri_bytes(source.content) if isinstance(source.content, str) else source.content
+    if isinstance(source, Path):
+        try:
+            return source.read_bytes()
+        except OSError as error:
+            raise ImageReferenceError(
+                f"The image file can't be read: {error.strerror}.", reason="unreadable", next_step="Check its path."
+            ) from error
+    if is_pil_image(source):
+        return _pixels.png_of(source)
+    if isinstance(source, str) and source[:5].lower() == "data:":
+        return _pixels.data_uri_bytes(source)
+    raise ImageReferenceError(
+        "An image to store is given as bytes, a Path, a data URI, a Pillow image or a GeneratedImage.", reason="refused"
+    )
+
+
+def error_facts(error: WanError) -> dict[str, Any]:
+    """Return an error as JSON values, so that it can be raised again in another process."""
+    plain = {name: str(value) if isinstance(value, Decimal) else value for name, value in vars(error).items()}
+    return {"type": type(error).__name__, "text": str(error), "attributes": plain}
+
+
+def error_from(facts: Mapping[str, Any]) -> WanError:
+    """Return the error that `error_facts` described."""
+    attributes = dict(facts["attributes"])
+    if attributes.get("max_cost_usd") is not None:
+        attributes["max_cost_usd"] = Decimal(attributes["max_cost_usd"])
+    kind: type[WanError] = getattr(errors, facts["type"], WanError)
+    return kind._restored(facts["text"], attributes)
+
+
+def usd(nano: int) -> Decimal:
+    """Return billionths of a dollar as dollars, with at least the two usual places."""
+    amount = Decimal(nano) / NANO
+    return amount.quantize(Decimal("0.001")) if amount == amount.quantize(Decimal("0.001")) else amount.normalize()
+
+
+def nano(amount: Decimal) -> int:
+    """Return dollars as billionths of a dollar, rounded up."""
+    return int((amount * NANO).to_integral_value(ROUND_CEILING))
+
+
+def _left_behind(operation: Operation) -> Operation:
+    return replace(operation, state="uncertain") if operation.state == "started" else operation
+
+
+def _entry(operation: Operation) -> HistoryEntry:
+    request = operation.request
+    cost = operation.max_nano if operation.state in {"uncertain", "started"} else operation.cost_nano
+    made = [] if operation.result is None else [image["id"] for image in operation.result["images"]]
+    return HistoryEntry(
+        operation_id=operation.id,
+        state=operation.state,
+        model=request["model"],
+        prompt=request["prompt"],
+        n=request["n"],
+        cost_usd=usd(cost),
+        images=made,
+        parents=request["parents"],
+        created_at=datetime.fromtimestamp(operation.created_at, UTC),
+    )
+
+
+register_default_source(ImageStore.default)
+register_default_ledger(lambda: ImageStore.default().ledger)

@@ -1,0 +1,391 @@
+"""WanImageTool: images for an agent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import uuid
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from functools import lru_cache, partial
+from typing import Annotated, Any, Literal, Self
+
+from langchain_core.callbacks import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
+from langchain_core.callbacks.manager import adispatch_custom_event, dispatch_custom_event
+from langchain_core.messages import ToolMessage
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import BaseTool, InjectedToolArg, ToolException
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, create_model, field_validator, model_validator
+
+from langchain_wan._executor import in_thread
+from langchain_wan._steps import Call
+from langchain_wan.budget import price_usd
+from langchain_wan.client import WanClient
+from langchain_wan.errors import InvalidImageRequestError, WanConfigurationError, WanError
+from langchain_wan.models import MAX_N, MAX_REFERENCES, ImageRequest, ImageResult, WanImageInput
+from langchain_wan.runnables import EVENT, WanImageGenerator, invalid_request, model_metadata, note_cost
+from langchain_wan.settings import WanSettings
+
+logger = logging.getLogger("langchain_wan")
+
+UPSTREAM = ("size", "seed", "watermark", "thinking_mode", "negative_prompt")
+
+# The error of the call under way: the handler of errors does not know the call, and the message's artifact needs it.
+_failure: ContextVar[list[WanError] | None] = ContextVar("langchain_wan_failure", default=None)
+
+
+def advice_for_model(error: ToolException) -> str:
+    """Return what the model is told of an error; what only the operator can mend goes to the log as an ERROR."""
+    if not isinstance(error, WanError):
+        return "The tool failed. Tell the user."
+    if error.needs_operator:
+        logger.error("%s", error)
+    return error.advice
+
+
+def explain_invalid_arguments(error: Any) -> str:
+    """Return in one line which arguments were wrong, without quoting them."""
+    return invalid_request(error).advice if isinstance(error, ValidationError) else "The arguments are not valid."
+
+
+class WanImageTool(WanSettings, BaseTool):
+    """Let an agent make, edit and combine images; takes the settings of `WanSettings`, and those below.
+
+    Example:
+        ```python
+        agent = create_agent(model, tools=[WanImageTool()])
+        ```
+
+    The message's content is short text with the ids of the images, its artifact an `ImageResult` as a JSON dict.
+    `tool.invoke({...})` gives the text only, which is LangChain's rule: use `tool.generator`, invoke a ToolCall, or
+    ask the store for an id.
+
+    Attributes:
+        models: The models that the language model may choose from; one leaves no choice. Giving `model` without
+            `models` takes the choice away.
+        max_n: How many images one call may make.
+        max_references: How many input images one call may name.
+        defaults: Parameters of Wan, such as `{"size": "1K"}`, for each call.
+        expose: Parameters of Wan that the language model may set.
+        scope: Who shares images: `"thread"`, `"store"`, or a function of the runtime that names the scope.
+        return_to_model: `"url"` shows URLs beside the ids, `"reference"` only the ids; or a function of the result.
+        artifact_base64: Whether the artifact holds each image in base64, which checkpoints and traces then hold too.
+    """
+
+    model_config = WanSettings.model_config  # the other base would accept misspelt names
+
+    name: str = "wan_image"
+    description: str = ""
+    args_schema: Any = WanImageInput
+    response_format: Literal["content", "content_and_artifact"] = "content_and_artifact"
+    handle_tool_error: Any = advice_for_model
+    handle_validation_error: Any = explain_invalid_arguments
+
+    models: Annotated[tuple[str, ...], Field(min_length=1)] = ("wan2.7-image", "wan2.7-image-pro")
+    max_n: Annotated[int, Field(ge=1, le=MAX_N)] = MAX_N
+    max_references: Annotated[int, Field(ge=0, le=MAX_REFERENCES)] = MAX_REFERENCES
+    defaults: dict[str, Any] = Field(default_factory=dict)
+    expose: tuple[str, ...] = ()
+    scope: Literal["thread", "store"] | Callable[[Any], str] = "thread"
+    return_to_model: Literal["url", "reference"] | Callable[[ImageResult], str] = "url"
+    artifact_base64: bool = False
+
+    _own_scope: str = PrivateAttr(default_factory=lambda: f"tool:{uuid.uuid4().hex}")
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _one_model_is_a_tuple_of_one(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("defaults", "expose")
+    @classmethod
+    def _known_parameters(cls, value: Any) -> Any:
+        unknown = sorted(set(value) - {*UPSTREAM, "extra_body"})
+        if unknown:
+            raise ValueError(f"unknown parameters: {', '.join(unknown)}; known are {', '.join(UPSTREAM)}")
+        if isinstance(value, dict):
+            ImageRequest(prompt="a check of the values", **value)
+        return value
+
+    @model_validator(mode="after")
+    def _shaped(self) -> Self:
+        self._take_shape()
+        return self
+
+    def _take_shape(self) -> None:
+        given = self.model_fields_set
+        if "model" in given and "models" not in given:
+            self.models = (self.model,)
+        elif self.model not in self.models:
+            self.model = self.models[0]
+        if "args_schema" not in given:
+            self.args_schema = _schema(self)
+        if "description" not in given:
+            self.description = _description(self)
+
+    @property
+    def generator(self) -> WanImageGenerator:
+        """The same settings as a Runnable, for chains and for results as objects."""
+        return WanImageGenerator(**self.settings())
+
+    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:  # noqa: ARG002  Runnable's own
+        """Return the schema with `runtime`, which LangGraph injects; the model never sees it."""
+        schema: type[BaseModel] = self.args_schema
+        runtime: Any = (Annotated[Any, InjectedToolArg], Field(default=None, exclude=True))
+        return create_model(schema.__name__, __base__=schema, runtime=runtime)
+
+    def run(self, tool_input: str | dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Run the tool; an error's message carries it as artifact."""
+        failures: list[WanError] = []
+        token = _failure.set(failures)
+        try:
+            output = super().run(tool_input, *args, **self._traced(kwargs))
+        finally:
+            _failure.reset(token)
+        return _with_error(output, failures)
+
+    async def arun(self, tool_input: str | dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Do what `run` does without blocking the event loop."""
+        failures: list[WanError] = []
+        token = _failure.set(failures)
+        try:
+            output = await super().arun(tool_input, *args, **self._traced(kwargs))
+        finally:
+            _failure.reset(token)
+        return _with_error(output, failures)
+
+    def _parse_input(self, tool_input: str | dict[str, Any], tool_call_id: str | None) -> str | dict[str, Any]:
+        # What LangGraph injects is no argument: the schema, which refuses unknown ones, is not to see it.
+        if not isinstance(tool_input, dict) or "runtime" not in tool_input:
+            return super()._parse_input(tool_input, tool_call_id)
+        given = {name: value for name, value in tool_input.items() if name != "runtime"}
+        parsed = super()._parse_input(given, tool_call_id)
+        return {**parsed, "runtime": tool_input["runtime"]} if isinstance(parsed, dict) else parsed
+
+    def _run(
+        self,
+        prompt: str,
+        images: Sequence[str] = (),
+        n: int = 1,
+        model: str | None = None,
+        runtime: Annotated[Any, InjectedToolArg] = None,
+        run_manager: CallbackManagerForToolRun | None = None,
+        **parameters: Any,
+    ) -> tuple[str, dict[str, Any]]:
+        with _remembered():
+            request = self._request(prompt, images, n, model, parameters)
+            client = WanClient(**self.settings())
+            dispatch = None if run_manager is None else partial(dispatch_custom_event, EVENT)
+            result = client.generate(request, on_event=dispatch, call=self._call(runtime))
+            note_cost(run_manager, result)
+            return self._output(result)
+
+    async def _arun(
+        self,
+        prompt: str,
+        images: Sequence[str] = (),
+        n: int = 1,
+        model: str | None = None,
+        runtime: Annotated[Any, InjectedToolArg] = None,
+        run_manager: AsyncCallbackManagerForToolRun | None = None,
+        **parameters: Any,
+    ) -> tuple[str, dict[str, Any]]:
+        with _remembered():
+            request = self._request(prompt, images, n, model, parameters)
+            client = WanClient(**self.settings())
+            dispatch = None if run_manager is None else partial(adispatch_custom_event, EVENT)
+            result = await client.agenerate(request, on_event=dispatch, call=self._call(runtime))
+            note_cost(run_manager, result)
+            return await in_thread(self._output, result) if self.artifact_base64 else self._output(result)
+
+    def _request(
+        self, prompt: str, images: Sequence[str], n: int, model: str | None, parameters: Mapping[str, Any]
+    ) -> ImageRequest:
+        chosen = model or self.model
+        problems = {
+            "model": chosen not in self.models,
+            "n": isinstance(n, int) and n > self.max_n,
+            "images": len(images) > self.max_references,
+            **{name: name not in self.expose for name in parameters},
+        }
+        wrong = [name for name, is_wrong in problems.items() if is_wrong]
+        if wrong:
+            text = f"This tool does not allow this value of {', '.join(wrong)}."
+            raise InvalidImageRequestError(text, next_step="Correct the arguments.", advice=text)
+        given = {name: value for name, value in parameters.items() if value is not None}
+        fields = {**self.defaults, **given, "prompt": prompt, "images": tuple(images), "n": n, "model": chosen}
+        try:
+            return ImageRequest.model_validate(fields)
+        except ValidationError as error:
+            # LangChain takes a ValidationError for bad arguments and quotes them all to the model.
+            raise invalid_request(error) from None
+
+    def _call(self, runtime: Any) -> Call:
+        if not hasattr(runtime, "config") or not hasattr(runtime, "state"):
+            runtime = None  # a value that a model wrote where LangGraph injects: no runtime
+        scope = self._scope_name(runtime)
+        names = None if runtime is None else partial(self.store.ledger.names, scope)
+        configurable = _configurable(runtime)
+        if self.store.path is None:
+            _warn_of_memory(configurable.get("__pregel_checkpointer"))
+        tool_call_id = getattr(runtime, "tool_call_id", None)
+        operation_id = None
+        if configurable.get("thread_id") and tool_call_id:
+            # A tool_call_id alone is no key: some models begin at call_0 in every turn.
+            parts = [str(configurable.get(key, "")) for key in ("thread_id", "checkpoint_ns")] + [tool_call_id]
+            operation_id = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+        return Call(
+            scope=scope,
+            operation_id=operation_id,
+            tool_call_id=tool_call_id,
+            turn=_turn(runtime),
+            by_model=True,
+            names=names,
+            runtime=runtime,
+        )
+
+    def _scope_name(self, runtime: Any) -> str:
+        if self.scope == "store":
+            return ""
+        if self.scope == "thread":
+            thread_id = _configurable(runtime).get("thread_id")
+            return f"thread:{thread_id}" if thread_id else self._own_scope
+        if runtime is None:
+            raise WanConfigurationError("The scope function needs a runtime: call the tool in a LangGraph agent.")
+        try:
+            named = self.scope(runtime)
+        except Exception as error:
+            raise WanConfigurationError(f"The scope function failed: {type(error).__name__}.") from error
+        if not isinstance(named, str) or not named:
+            raise WanConfigurationError("The scope function has to return a name.")
+        return f"named:{named}"
+
+    def _output(self, result: ImageResult) -> tuple[str, dict[str, Any]]:
+        artifact = result.model_dump(mode="json")
+        if self.artifact_base64:
+            for shown, image in zip(artifact["images"], result.images, strict=True):
+                shown["base64"] = image.base64
+        if callable(self.return_to_model):
+            return self.return_to_model(result), artifact
+        return result.describe(url=self.return_to_model == "url"), artifact
+
+    def _traced(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        return {**kwargs, "metadata": {**model_metadata(self.model), **(kwargs.get("metadata") or {})}}
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Pickle without the key, and without the schema that was made for this instance."""
+        state = super().__getstate__()
+        return {**state, "__dict__": {**state["__dict__"], "args_schema": WanImageInput}}
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        """Make the schema again."""
+        super().__setstate__(state)
+        self._take_shape()
+
+
+class _remembered:  # noqa: N801  reads as a word in a `with` statement
+    """Notes the error of the call, so that `run` can put it beside the message."""
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        failures = _failure.get()
+        if isinstance(error, WanError) and failures is not None:
+            failures.append(error)
+
+
+def _with_error(output: Any, failures: Sequence[WanError]) -> Any:
+    if failures and isinstance(output, ToolMessage) and output.status == "error":
+        error = failures[-1]
+        output.artifact = {
+            "error": {
+                "type": type(error).__name__,
+                "code": error.code,
+                "charged": error.charged,
+                "operation_id": error.operation_id,
+                "max_cost_usd": None if error.max_cost_usd is None else str(error.max_cost_usd),
+            }
+        }
+    return output
+
+
+def _configurable(runtime: Any) -> Mapping[str, Any]:
+    config = getattr(runtime, "config", None)
+    found = config.get("configurable") if isinstance(config, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
+@lru_cache(maxsize=1)
+def _warn_once() -> None:
+    warnings.warn(
+        "This conversation is checkpointed, but its images are stored in memory: after a restart their ids work only "
+        "as long as their URLs. Use WanImageTool(store=ImageStore('a folder')) to keep them.",
+        UserWarning,
+        stacklevel=2,
+    )
+
+
+def _warn_of_memory(checkpointer: Any) -> None:
+    if checkpointer is not None and not type(checkpointer).__name__.endswith("MemorySaver"):
+        _warn_once()
+
+
+def _turn(runtime: Any) -> str:
+    """Name the newest message of a person: what it asks again may be paid again."""
+    state = getattr(runtime, "state", None)
+    messages = state.get("messages", ()) if isinstance(state, Mapping) else getattr(state, "messages", ())
+    for place in range(len(messages) - 1, -1, -1):
+        if getattr(messages[place], "type", None) == "human":
+            return f"{place} {messages[place].id}"
+    return ""
+
+
+def _schema(tool: WanImageTool) -> type[BaseModel]:
+    """Return the arguments that the model sees: a field with one choice is left out."""
+    full = WanImageInput.model_fields
+    fields: dict[str, Any] = {"prompt": (full["prompt"].rebuild_annotation(), full["prompt"])}
+    if tool.max_references:
+        images = full["images"].asdict()["attributes"]
+        limited = Annotated[Sequence[str], Field(max_length=tool.max_references)]
+        fields["images"] = (limited, Field(default=(), description=images["description"]))
+    if tool.max_n > 1:
+        fields["n"] = (
+            Annotated[int, Field(ge=1, le=tool.max_n, strict=True)],
+            Field(default=1, description=full["n"].description),
+        )
+    if len(tool.models) > 1:
+        choice: Any = Literal[tool.models]
+        fields["model"] = (choice, Field(default=tool.model, description=full["model"].description))
+    for name in tool.expose:
+        kind = ImageRequest.model_fields[name]
+        fields[name] = (kind.rebuild_annotation(), Field(default=None, description=PARAMETERS[name]))
+    made: type[BaseModel] = create_model(
+        "WanImageInput", __config__=WanImageInput.model_config, __doc__=WanImageInput.__doc__, **fields
+    )
+    return made
+
+
+PARAMETERS = {
+    "size": "1K, 2K, 4K, or width*height in pixels.",
+    "seed": "The same seed gives a similar image.",
+    "watermark": "Add an AI label.",
+    "thinking_mode": "Slower, better composition.",
+    "negative_prompt": "What not to show.",
+}
+
+
+def _description(tool: WanImageTool) -> str:
+    does = "Make an image from text"
+    if tool.max_references:
+        does += ", edit one" + (" or combine several" if tool.max_references > 1 else "") + " by id"
+    prices = []
+    for model in tool.models:
+        try:
+            prices.append(f"${price_usd(model, prices=tool.prices).normalize():f} ({model})")
+        except InvalidImageRequestError:
+            continue
+    cost = f" Each image costs {', '.join(prices)}." if prices else ""
+    return f"{does}.{cost} Takes 10 to 120 seconds."

@@ -1,0 +1,20 @@
+"""What `make demo` runs: two images in the sandbox, one of them edited by its id. No key, no cost."""
+
+from __future__ import annotations
+
+from langchain_wan import ImageStore, WanImageGenerator
+from langchain_wan.sandbox import Sandbox
+
+with Sandbox() as service:
+    images = WanImageGenerator(base_url=service.url, api_key=service.api_key, store=ImageStore("wan-images"))
+
+    made = images.invoke({"prompt": "a red fox in fresh snow at sunrise", "n": 2, "seed": 7})
+    print(made.describe(url=False))
+
+    # An id is all that an edit needs: the picture itself is in the store.
+    night = images.invoke({"prompt": "make it night", "images": [made.images[1].id], "seed": 7})
+    print(night.describe(url=False))
+
+    for image in (*made.images, *night.images):
+        print(image.save("wan-images"))
+    print(f"The sandbox would have billed ${service.bill}.")

@@ -1,0 +1,63 @@
+"""Fixtures of all tests: a sandbox, a clean environment, and each call once blocking and once async."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+from langchain_wan import _flow
+from langchain_wan.client import WanClient
+from langchain_wan.models import ImageRequest, ImageResult
+from langchain_wan.store import ImageStore
+
+if TYPE_CHECKING:
+    from langchain_wan.sandbox import Sandbox
+
+
+@pytest.fixture(autouse=True)
+def clean_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test begins with no key, an empty default store, and no memory of what a service refuses."""
+    for name in ("AISA_API_KEY", "AISA_BASE_URL", "LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(ImageStore, "_default", None)
+    monkeypatch.setattr(_flow, "_URLS_ONLY", set())
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    from langchain_wan.sandbox import Sandbox
+
+    with Sandbox() as service:
+        yield service
+
+
+def access(service: Sandbox, **settings: Any) -> dict[str, Any]:
+    """The settings that reach a sandbox."""
+    return {"base_url": service.url, "api_key": service.api_key, **settings}
+
+
+def posts(service: Sandbox) -> list[Any]:
+    """The paid requests that a sandbox saw."""
+    return [request for request in service.requests if request.method == "POST"]
+
+
+class Generate(Protocol):
+    def __call__(self, client: WanClient, request: ImageRequest | str, **kwargs: Any) -> ImageResult: ...
+
+
+def _blocking(client: WanClient, request: ImageRequest | str, **kwargs: Any) -> ImageResult:
+    return client.generate(request, **kwargs)
+
+
+def _async(client: WanClient, request: ImageRequest | str, **kwargs: Any) -> ImageResult:
+    return asyncio.run(client.agenerate(request, **kwargs))
+
+
+@pytest.fixture(params=[_blocking, _async], ids=["blocking", "async"])
+def generate(request: pytest.FixtureRequest) -> Callable[..., ImageResult]:
+    """Make images through the blocking and through the async driver."""
+    function: Callable[..., ImageResult] = request.param
+    return function

@@ -1,0 +1,91 @@
+"""Every block of the README is executed: Python as one program, commands against the real ones."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage
+
+from langchain_wan.sandbox import Sandbox
+from tests.conftest import posts
+from tests.integration_tests.test_agents import ids_in
+from tests.scripted import ScriptedChatModel, calls
+
+INSTALLED = Path(sys.executable).parent
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Sandbox]:
+    with Sandbox() as sandbox:
+        monkeypatch.setenv("AISA_API_KEY", sandbox.api_key)
+        monkeypatch.setenv("AISA_BASE_URL", sandbox.url)
+        monkeypatch.chdir(tmp_path)
+        yield sandbox
+
+
+def test_every_python_block_runs_as_it_stands(service: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = ScriptedChatModel(
+        script=[
+            calls({"prompt": "two foxes", "n": 2}),
+            lambda seen: calls({"prompt": "a night scene", "images": [ids_in(seen)[1]]}),
+            AIMessage("Here they are."),
+        ]
+    )
+    monkeypatch.setattr("langchain.chat_models.init_chat_model", lambda name: model)
+    namespace: dict[str, Any] = {}
+    blocks = [text for language, text in BLOCKS if language == "python"]
+    assert len(blocks) >= 7
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), namespace)  # noqa: S102  our own README
+    assert len(namespace["several"]) == 2
+    assert len(posts(service)) == 2 + 1 + 1 + 1 + 2 + 1  # agent, chain, night, both, several, client
+
+
+def test_every_command_is_one_that_exists(service: Sandbox) -> None:
+    commands = [
+        shlex.split(line, comments=True)
+        for language, text in BLOCKS
+        if language == "bash"
+        for line in text.splitlines()
+    ]
+    assert [
+        command for command in commands if command[:1] not in ([], ["make"], ["pip"], ["export"], ["langchain-wan"])
+    ] == []
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for command in commands:
+        if command[0] == "make":
+            assert command[1] in targets
+        if command[0] == "langchain-wan":
+            shown = subprocess.run(
+                [INSTALLED / command[0], command[1], "--help"], capture_output=True, text=True, check=True
+            ).stdout
+            for option in (word for word in command if word.startswith("-")):
+                assert option in shown
+
+
+def test_the_ten_line_agent_has_ten_lines_and_the_chain_five() -> None:
+    blocks = [text.strip().splitlines() for language, text in BLOCKS if language == "python"]
+    assert len(blocks[0]) <= 10
+    assert len([line for line in blocks[2] if line]) <= 5
+
+
+def test_every_setting_is_listed() -> None:
+    from langchain_wan.settings import WanSettings
+
+    assert [name for name in WanSettings.model_fields if f"`{name}`" not in README] == []
+
+
+def test_links_and_pictures_point_at_files_that_exist() -> None:
+    targets = re.findall(r"\]\((?!https?://)([^)#]+)\)", README)
+    assert targets
+    assert [target for target in targets if not (ROOT / target).exists()] == []

@@ -1,0 +1,523 @@
+"""Which URLs and addresses may be named or dialled."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from langchain_wan._addresses import MAX_URL, RefusedAddressError, Target, check_address, target_of
+
+GOOD = {
+    "https://example.com/a.png": ("https", "example.com", 443),
+    "https://example.com": ("https", "example.com", 443),
+    "http://example.com/a.png": ("http", "example.com", 80),
+    "https://example.com:443/": ("https", "example.com", 443),
+    "http://example.com:80/": ("http", "example.com", 80),
+    "HTTPS://EXAMPLE.COM/A.PNG": ("https", "example.com", 443),
+    "https://example.com./a.png": ("https", "example.com", 443),
+    "https://example.com?x=1": ("https", "example.com", 443),
+    "https://example.com#top": ("https", "example.com", 443),
+    "https://sub-domain.a1.example.co.uk/": ("https", "sub-domain.a1.example.co.uk", 443),
+    "https://under_score.example.com/": ("https", "under_score.example.com", 443),
+    "https://1st.example.com/": ("https", "1st.example.com", 443),
+    "https://example.com/a%20b.png?x=%2e%2e&y=@z:8080#a@b": ("https", "example.com", 443),
+    "https://example.com/@user/a.png": ("https", "example.com", 443),
+    "https://example.com//evil.example.org/": ("https", "example.com", 443),
+    "https://example.com/фото.png": ("https", "example.com", 443),
+    "https://bücher.de/a.png": ("https", "xn--bcher-kva.de", 443),
+    "https://例え.jp/": ("https", "xn--r8jz45g.jp", 443),
+    "https://münchen.de./": ("https", "xn--mnchen-3ya.de", 443),
+    "https://xn--bcher-kva.de/": ("https", "xn--bcher-kva.de", 443),
+    "https://8.8.8.8/a.png": ("https", "8.8.8.8", 443),
+    "https://1.1.1.1./": ("https", "1.1.1.1", 443),
+    "https://[2606:4700:4700::1111]/a.png": ("https", "2606:4700:4700::1111", 443),
+    "https://[2606:4700:4700::1111]:443/": ("https", "2606:4700:4700::1111", 443),
+    "https://notlocalhost.com/": ("https", "notlocalhost.com", 443),
+    "https://local.example.com/": ("https", "local.example.com", 443),
+    "https://internal-tools.com/": ("https", "internal-tools.com", 443),
+    "https://metadata.example.com/": ("https", "metadata.example.com", 443),
+    "https://homecorp.com/": ("https", "homecorp.com", 443),
+    "https://10.example.com/": ("https", "10.example.com", 443),
+    "https://127.0.0.1.example.com/": ("https", "127.0.0.1.example.com", 443),
+    "https://dashscope-result-sh.oss-cn-shanghai.aliyuncs.com/1d/a.png?Expires=1&OSSAccessKeyId=x&Signature=a%2Fb%3D": (
+        "https",
+        "dashscope-result-sh.oss-cn-shanghai.aliyuncs.com",
+        443,
+    ),
+}
+
+HOSTILE = {
+    "schemes": [
+        "",
+        "example.com",
+        "//example.com/",
+        "/etc/passwd",
+        "file:///etc/passwd",
+        "ftp://example.com/",
+        "gopher://example.com:70/",
+        "javascript:alert(1)",
+        "data:image/png;base64,AAAA",
+        "oss://bucket/key",
+        "ws://example.com/",
+        "view-source:https://example.com/",
+        "https:example.com",
+        "https:/example.com",
+        "https:///example.com",
+        "https//example.com",
+        "httpss://example.com",
+        " https://example.com",
+        "url:https://example.com",
+        "http\u017f://example.com/",
+        "http\u017f://example.com:443/",
+        "\uff48ttps://example.com/",
+    ],
+    "hosts that are none": [
+        "https://",
+        "https:///",
+        "https://?x",
+        "https://#x",
+        "https://:443/",
+        "https://./",
+        "https://../",
+        "https://a..example.com/",
+        "https://.example.com/",
+        "https://-a.example.com/",
+        "https://a-.example.com/",
+        f"https://{'a' * 64}.com/",
+        f"https://{'a.' * 130}com/",
+        "https://exa mple.com/",
+        "https://exa%6dple.com/",
+        "https://example.com%00.evil.org/",
+        "https://example.com%2f@evil.org/",
+        "https://ex\u2044ample.com/",
+        "https://*.example.com/",
+        "https://example.com;evil.org/",
+        "https://example.com,evil.org/",
+        "https://example.com&evil.org/",
+        "https://(example).com/",
+        "https://exam'ple.com/",
+        "https://\ud800.com/",
+        "https://\u0000example.com/",
+    ],
+    "internal names": [
+        "https://localhost/",
+        "https://LOCALHOST./",
+        "https://localho\u017ft/",
+        "https://app.localhost/",
+        "https://localhost.localdomain/",
+        "https://printer.local/",
+        "https://db.internal/",
+        "https://ec2.internal/",
+        "https://ip-10-0-0-1.ec2.internal/",
+        "https://metadata/",
+        "https://metadata.google.internal/computeMetadata/v1/",
+        "https://metadata.google.internal./",
+        "https://instance-data/latest/meta-data/",
+        "https://kubernetes/",
+        "https://kubernetes.default/",
+        "https://kubernetes.default.svc/",
+        "https://api.prod.svc/",
+        "https://api.prod.svc.cluster.local/",
+        "https://wiki.intranet/",
+        "https://nas.lan/",
+        "https://router.home/",
+        "https://router.home.arpa/",
+        "https://git.corp/",
+        "https://vault.private/",
+        "https://intranet/",
+        "https://a/",
+        "https://hidden.onion/",
+        "https://1.0.0.127.in-addr.arpa/",
+        "https://x.test/",
+        "https://x.invalid/",
+    ],
+    "spellings of internal IPv4 addresses": [
+        "http://127.0.0.1/",
+        "http://127.0.0.1./",
+        "http://127.1/",
+        "http://127.0.1/",
+        "http://127.000.000.001/",
+        "http://0177.0.0.1/",
+        "http://0x7f.0.0.1/",
+        "http://0x7f000001/",
+        "http://0X7F000001/",
+        "http://017700000001/",
+        "http://2130706433/",
+        "http://0/",
+        "http://0.0.0.0/",
+        "http://127.0.0.0x1/",
+        "http://127.0.0.1.1/",
+        "http://1.2.3/",
+        "http://256.256.256.256/",
+        "http://169.254.43518/",
+        "http://169.254.169.254/latest/meta-data/",
+        "http://169.254.169.254\x00/",
+        "http://\u2460\u2461\u2466.\u24ea.\u24ea.\u2460/",
+        "http://127\u30020\u30020\u30021/",
+        "http://127\uff0e0\uff0e0\uff0e1/",
+        "http://\uff11\uff12\uff17.0.0.1/",
+        "http://\u0661\u0662\u0667.0.0.1/",
+        "http://10.0.0.1/",
+        "http://172.16.0.1/",
+        "http://172.31.255.255/",
+        "http://192.168.1.1/",
+        "http://100.64.0.1/",
+        "http://100.100.100.200/",
+        "http://168.63.129.16/",
+        "http://192.0.0.192/",
+        "http://192.88.99.1/",
+        "http://198.18.0.1/",
+        "http://224.0.0.1/",
+        "http://255.255.255.255/",
+    ],
+    "internal and transition IPv6 addresses": [
+        "http://[::]/",
+        "http://[::1]/",
+        "http://[0:0:0:0:0:0:0:1]/",
+        "http://[::ffff:127.0.0.1]/",
+        "http://[::ffff:7f00:1]/",
+        "http://[::ffff:8.8.8.8]/",
+        "http://[::ffff:0:127.0.0.1]/",
+        "http://[::127.0.0.1]/",
+        "http://[::2]/",
+        "http://[64:ff9b::7f00:1]/",
+        "http://[64:ff9b::8.8.8.8]/",
+        "http://[64:ff9b:1::a00:1]/",
+        "http://[2002:7f00:1::]/",
+        "http://[2002:a9fe:a9fe::1]/",
+        "http://[2001::1]/",
+        "http://[2001:0:7f00:1::]/",
+        "http://[2001:2::1]/",
+        "http://[2001:10::1]/",
+        "http://[2001:db8::1]/",
+        "http://[3fff::1]/",
+        "http://[3ffe::1]/",
+        "http://[5f00::1]/",
+        "http://[100::1]/",
+        "http://[fc00::1]/",
+        "http://[fd00:ec2::254]/",
+        "http://[fe80::1]/",
+        "http://[fe80::1%25eth0]/",
+        "http://[fe80::1%eth0]/",
+        "http://[2606:4700::1%25eth0]/",
+        "http://[fec0::1]/",
+        "http://[ff02::1]/",
+        "http://[2606:4700::5efe:10.0.0.1]/",
+        "http://[2606:4700::200:5efe:a00:1]/",
+        "http://[4000::1]/",
+    ],
+    "brackets that are no address": [
+        "http://[]/",
+        "http://[",
+        "http://[::1/",
+        "http://::1/",
+        "http://[::1]evil.org/",
+        "http://[::g]/",
+        "http://[127.0.0.1]/",
+        "http://[v1.fe80]/",
+        "http://[[::1]]/",
+        "http://2606:4700:4700::1111/",
+        "http://[1:2:3]/",
+        "http://[1:2:3:4:5:6:7:8:9]/",
+    ],
+    "user names and other parsers' readings": [
+        "https://user@example.com/",
+        "https://user:pass@example.com/",
+        "https://@example.com/",
+        "https://example.com@127.0.0.1/",
+        "https://127.0.0.1@example.com/",
+        "https://example.com:443@evil.org/",
+        "https://example.com\\@evil.org/",
+        "https://example.com\\.evil.org/",
+        "https:\\\\example.com/",
+        "https://example.com/\\evil",
+        "https://evil.org\t/@example.com",
+        "https://example.com\n.evil.org/",
+        "https://example.com\r\nHost: evil.org/",
+        "https://exam\u00adple.com\u0085/",
+        "https://example.com\u2028/",
+        "https://example.com /",
+        "https://example.com/a b.png",
+        "https://example.com/a\u3000b.png",
+        "https://example.com/a\nb.png",
+        "https://example.com/\x7f",
+        "https://example.com/\x00",
+        "https://example.com/\ud800.png",
+        "https://example.com/?q=\udfff",
+    ],
+    "ports": [
+        "https://example.com:22/",
+        "https://example.com:8080/",
+        "https://example.com:8443/",
+        "https://example.com:0/",
+        "https://example.com:-1/",
+        "https://example.com:65536/",
+        "https://example.com:99999/",
+        "https://example.com:443443/",
+        "https://example.com:/",
+        "https://example.com:+443/",
+        "https://example.com:4 43/",
+        "https://example.com:0x1bb/",
+        "https://example.com:https/",
+        "https://example.com:\uff14\uff14\uff13/",
+        "https://example.com:\u0664\u0664\u0663/",
+        "https://[2606:4700:4700::1111]:22/",
+        "https://8.8.8.8:6379/",
+    ],
+    "lengths": ["https://example.com/" + "a" * MAX_URL],
+}
+
+
+def refused(url: str, **allowed: Any) -> bool:
+    """Whether a URL is refused; any other error than ours fails the test."""
+    try:
+        target_of(url, **allowed)
+    except RefusedAddressError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("url", GOOD)
+def test_a_plain_url_of_a_public_host_is_read(url: str) -> None:
+    assert target_of(url) == Target(*GOOD[url])
+
+
+@pytest.mark.parametrize("group", HOSTILE)
+def test_hostile_urls_are_refused(group: str) -> None:
+    assert [url for url in HOSTILE[group] if not refused(url)] == []
+
+
+@pytest.mark.parametrize("group", HOSTILE)
+def test_allowing_the_sandbox_allows_nothing_else(group: str) -> None:
+    allowed = frozenset({("127.0.0.1", 8765), ("localhost", 8765), ("[::1]", 8765)})
+    assert [url for url in HOSTILE[group] if not refused(url, allowed=allowed)] == []
+
+
+def test_a_refusal_quotes_nothing_of_the_url() -> None:
+    said = set()
+    for url in (url for group in HOSTILE.values() for url in group):
+        with pytest.raises(RefusedAddressError) as caught:
+            target_of(url)
+        said.add(str(caught.value))
+    assert 3 <= len(said) <= 10
+    assert all(len(text) < 60 and "://" not in text for text in said)
+
+
+def test_plain_http_can_be_refused() -> None:
+    assert refused("http://example.com/", allow_http=False)
+    assert not refused("https://example.com/", allow_http=False)
+
+
+def test_a_url_may_be_as_long_as_the_limit() -> None:
+    start = "https://example.com/"
+    assert not refused(start + "a" * (MAX_URL - len(start)))
+    assert refused(start + "a" * (MAX_URL - len(start) + 1))
+
+
+@pytest.mark.parametrize(
+    ("url", "target"),
+    [
+        ("http://127.0.0.1:8765/results/a.png?expires=1", Target("http", "127.0.0.1", 8765)),
+        ("http://localhost:8765/", Target("http", "localhost", 8765)),
+    ],
+)
+def test_the_sandbox_is_allowed_at_its_own_host_and_port(url: str, target: Target) -> None:
+    allowed = frozenset({("127.0.0.1", 8765), ("localhost", 8765)})
+    assert target_of(url, allowed=allowed) == target
+    assert refused(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:8766/",
+        "http://127.0.0.1/",
+        "http://127.0.0.2:8765/",
+        "http://127.1:8765/",
+        "http://localhost:8765/",
+        "http://user@127.0.0.1:8765/",
+        "http://127.0.0.1:8765@evil.org/",
+        "http://[::1]:8765/",
+        "http://[::ffff:127.0.0.1]:8765/",
+        "ftp://127.0.0.1:8765/",
+    ],
+)
+def test_nothing_beside_the_sandbox_is_allowed_with_it(url: str) -> None:
+    assert refused(url, allowed=frozenset({("127.0.0.1", 8765)}))
+
+
+# One URL is read in one way
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *GOOD,
+        "https://fa\u00df.de/",
+        "https://\u03b2\u03cc\u03bb\u03bf\u03c2.com/",
+        "https://exam\u200dple.com/",
+        "https://exam\u200bple.com/",
+        "https://exam\u00adple.com/",
+        "https://\uff45xample.com/",
+        "https://\u212a.com/",
+        "https://\ufb00.com/",
+        "https://\u2102.com/",
+        "https://example\u3002com/",
+        "https://\u2603.net/",
+        "https://xn--fa-hia.de/",
+    ],
+)
+def test_the_http_client_reads_the_same_host(url: str) -> None:
+    try:
+        target = target_of(url)
+    except RefusedAddressError:
+        return
+    read = httpx.URL(url)
+    assert (read.scheme, read.raw_host.decode().rstrip(".")) == (target.scheme, target.host)
+    assert read.port in {None, target.port}
+    assert read.userinfo == b""
+
+
+PIECES = st.sampled_from(
+    [
+        *("http", "https", "HTTP", "ftp", ":", "://", "/", "//", "\\", "@", "?", "#", ".", "..", "-", "_", "%", "%2e"),
+        *(
+            "example",
+            "com",
+            "org",
+            "localhost",
+            "internal",
+            "127.0.0.1",
+            "127",
+            "0",
+            "0x7f",
+            "8.8.8.8",
+            "[::1]",
+            "[",
+            "]",
+        ),
+        *(
+            "[2606:4700::1]",
+            ":443",
+            ":80",
+            ":22",
+            ":",
+            "443",
+            "ü",
+            "ß",
+            "\u3002",
+            "\u200d",
+            "\u017f",
+            "\uff14",
+            "\ud800",
+        ),
+        *(
+            "\t",
+            "\n",
+            " ",
+            "\x00",
+            "\u2028",
+            "xn--",
+            "a",
+            "user",
+            "&",
+            ";",
+            ",",
+            "'",
+            '"',
+            "*",
+            "(",
+            "|",
+            "^",
+            "\u00ad",
+        ),
+    ]
+)
+URLS = (
+    st.lists(PIECES, max_size=14).map("".join)
+    | st.builds(
+        "{}://{}{}".format, st.sampled_from(("http", "https")), st.lists(PIECES, max_size=5).map("".join), PIECES
+    )
+    | st.builds("https://{}.com/{}".format, st.text(st.characters(), max_size=6), st.text(st.characters(), max_size=6))
+)
+
+
+@given(URLS)
+@settings(deadline=None, max_examples=600)
+def test_any_text_is_refused_or_read_as_the_http_client_reads_it(url: str) -> None:
+    try:
+        target = target_of(url)
+    except RefusedAddressError:
+        return
+    read = httpx.URL(url)
+    assert (read.scheme, read.raw_host.decode().rstrip(".")) == (target.scheme, target.host)
+    assert target.port in {80, 443}
+    assert target.host == target.host.lower()
+
+
+# Addresses that names resolve to
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "1.1.1.1",
+        "8.8.8.8",
+        "93.184.215.14",
+        "47.74.0.1",
+        "2606:4700:4700::1111",
+        "2a00:1450:4001::200e",
+        "2400:3200::1",
+    ],
+)
+def test_a_public_address_may_be_dialled(address: str) -> None:
+    assert check_address(ipaddress.ip_address(address)) is None  # type: ignore[func-returns-value]  # it did not raise
+
+
+INTERNAL = [
+    *("0.0.0.0", "0.255.255.255", "10.0.0.0", "10.255.255.255", "100.64.0.0", "100.127.255.255", "127.0.0.1"),  # noqa: S104  nothing is bound
+    *("127.255.255.255", "169.254.0.0", "169.254.169.254", "172.16.0.0", "172.31.255.255", "192.0.0.0", "192.0.0.192"),
+    *("192.0.2.1", "192.88.99.1", "192.168.0.0", "192.168.255.255", "198.18.0.0", "198.19.255.255", "198.51.100.1"),
+    *("203.0.113.1", "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255", "168.63.129.16"),
+    *("::", "::1", "::2", "::127.0.0.1", "::ffff:8.8.8.8", "::ffff:0:10.0.0.1", "64:ff9b::1", "64:ff9b:1::1", "100::1"),
+    *("2001::1", "2001:2::1", "2001:10::1", "2001:20::1", "2001:db8::1", "2002::1", "3ffe::1", "3fff::1", "5f00::1"),
+    *("2620:4f:8000::1", "4000::1", "fc00::1", "fdff::1", "fe80::1", "fe80::1%eth0", "fec0::1", "ff02::1"),
+    *("2606:4700::5efe:a00:1", "2606:4700::200:5efe:808:808", "2606:4700::1%eth0"),
+]
+
+
+@pytest.mark.parametrize("address", INTERNAL)
+def test_an_address_that_is_not_public_is_not_dialled(address: str) -> None:
+    with pytest.raises(RefusedAddressError):
+        check_address(ipaddress.ip_address(address))
+
+
+@given(st.ip_addresses())
+@settings(deadline=None, max_examples=500)
+def test_what_the_standard_library_calls_internal_is_never_dialled(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
+) -> None:
+    special = address.is_private or address.is_loopback or address.is_link_local or address.is_multicast
+    if special or address.is_reserved or address.is_unspecified:
+        with pytest.raises(RefusedAddressError):
+            check_address(address)
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [("10.1.2.3", "10.1.0.0/16"), ("127.0.0.1", "127.0.0.1/32"), ("fd00::5", "fd00::/8"), ("::1", "::1/128")],
+)
+def test_an_internal_network_can_be_allowed(address: str, network: str) -> None:
+    allowed = (
+        ipaddress.ip_network("192.168.0.0/24"),
+        ipaddress.ip_network("2001:db8::/32"),
+        ipaddress.ip_network(network),
+    )
+    assert check_address(ipaddress.ip_address(address), allowed=allowed) is None  # type: ignore[func-returns-value]
+    with pytest.raises(RefusedAddressError):
+        check_address(ipaddress.ip_address(address), allowed=allowed[:2])

@@ -1,0 +1,166 @@
+"""Image blocks of messages, in every form that LangChain and its front ends use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from langchain_core.messages import HumanMessage
+from langchain_core.messages.content import create_image_block
+
+from langchain_wan._blocks import block_source, is_image_block, text_of
+
+URL = "https://example.com/a.png"
+DATA = "iVBORw0KGgo="
+PNG_URI = f"data:image/png;base64,{DATA}"
+JPEG_URI = f"data:image/jpeg;base64,{DATA}"
+
+FORMS: dict[str, tuple[dict[str, Any], str | bytes]] = {
+    "v1 url": ({"type": "image", "url": URL}, URL),
+    "v1 url that is a data URI": ({"type": "image", "url": JPEG_URI}, JPEG_URI),
+    "v1 base64": ({"type": "image", "base64": DATA, "mime_type": "image/jpeg"}, JPEG_URI),
+    "v1 base64 without a type": ({"type": "image", "base64": DATA}, PNG_URI),
+    "v1 with an id": ({"type": "image", "id": "lc_1", "base64": DATA, "mime_type": "image/png"}, PNG_URI),
+    "v1 with empty fields": ({"type": "image", "url": None, "base64": DATA, "mime_type": None}, PNG_URI),
+    "v0 url": ({"type": "image", "source_type": "url", "url": URL}, URL),
+    "v0 base64": ({"type": "image", "source_type": "base64", "data": DATA, "mime_type": "image/jpeg"}, JPEG_URI),
+    "OpenAI chat dict": ({"type": "image_url", "image_url": {"url": URL}}, URL),
+    "OpenAI chat dict with detail": ({"type": "image_url", "image_url": {"url": PNG_URI, "detail": "low"}}, PNG_URI),
+    "OpenAI chat string": ({"type": "image_url", "image_url": URL}, URL),
+    "OpenAI responses": ({"type": "input_image", "image_url": URL}, URL),
+    "OpenAI responses data URI": ({"type": "input_image", "image_url": PNG_URI, "detail": "auto"}, PNG_URI),
+    "Anthropic base64": (
+        {"type": "image", "source": {"type": "base64", "media_type": "image/jpeg", "data": DATA}},
+        JPEG_URI,
+    ),
+    "Anthropic url": ({"type": "image", "source": {"type": "url", "url": URL}}, URL),
+    "Google media": ({"type": "media", "mime_type": "image/jpeg", "data": DATA}, JPEG_URI),
+    "Google media bytes": ({"type": "media", "mime_type": "image/jpeg", "data": b"\x89PNG"}, b"\x89PNG"),
+    "Google media file": ({"type": "media", "mime_type": "image/png", "file_uri": URL}, URL),
+    "LangChain.js": ({"type": "image", "mimeType": "image/jpeg", "data": DATA}, JPEG_URI),
+    "LangChain.js data URI": ({"type": "image", "mimeType": "image/jpeg", "data": PNG_URI}, PNG_URI),
+    "LangChain.js url": ({"type": "image", "mimeType": "image/png", "url": URL}, URL),
+    "Wan's own part": ({"type": "image", "image": URL}, URL),
+    "bytes": ({"type": "image", "base64": b"\x89PNG"}, b"\x89PNG"),
+}
+
+NO_SOURCE: dict[str, dict[str, Any]] = {
+    "file id": {"type": "image", "file_id": "file-1"},
+    "OpenAI responses file id": {"type": "input_image", "file_id": "file-1"},
+    "Anthropic file": {"type": "image", "source": {"type": "file", "file_id": "file-1"}},
+    "type alone": {"type": "image"},
+    "empty fields": {"type": "image", "url": "", "base64": "", "data": ""},
+    "empty image_url": {"type": "image_url", "image_url": {}},
+    "image_url of numbers": {"type": "image_url", "image_url": {"url": 5}},
+    "list in place of a URL": {"type": "image", "url": [URL]},
+    "number as data": {"type": "image", "data": 5},
+}
+
+NO_IMAGES = {
+    "text": {"type": "text", "text": "hello"},
+    "audio": {"type": "audio", "base64": DATA, "mime_type": "audio/wav"},
+    "file": {"type": "file", "base64": DATA, "mime_type": "application/pdf"},
+    "video media": {"type": "media", "mime_type": "video/mp4", "data": DATA},
+    "media without a type": {"type": "media", "data": DATA},
+    "image with another type's label": {"type": "image", "mime_type": "application/pdf", "base64": DATA},
+    "no type": {"image_url": {"url": URL}},
+    "tool use": {"type": "tool_use", "id": "1", "name": "x", "input": {}},
+    "reasoning": {"type": "reasoning", "reasoning": "hm"},
+    "empty": {},
+    "string": "image",
+    "none": None,
+    "list": ["image"],
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_image_is_found_in_every_form(form: str) -> None:
+    block, source = FORMS[form]
+    assert is_image_block(block)
+    assert block_source(block) == source
+
+
+@pytest.mark.parametrize("form", NO_SOURCE)
+def test_a_block_that_only_points_to_a_providers_store_holds_nothing(form: str) -> None:
+    assert is_image_block(NO_SOURCE[form])
+    assert block_source(NO_SOURCE[form]) is None
+
+
+@pytest.mark.parametrize("form", NO_IMAGES)
+def test_other_blocks_are_no_images(form: str) -> None:
+    assert not is_image_block(NO_IMAGES[form])
+
+
+def test_langchains_own_constructor_makes_blocks_that_are_read() -> None:
+    assert block_source(dict(create_image_block(url=URL))) == URL
+    assert block_source(dict(create_image_block(base64=DATA, mime_type="image/jpeg"))) == JPEG_URI
+    assert block_source(dict(create_image_block(file_id="file-1"))) is None
+
+
+@pytest.mark.parametrize("form", ["v1 url", "v1 base64", "OpenAI chat dict", "Anthropic base64", "Anthropic url"])
+def test_langchains_translation_to_standard_blocks_shows_the_same_image(form: str) -> None:
+    block, source = FORMS[form]
+    (standard,) = HumanMessage(content=[block]).content_blocks
+    assert is_image_block(standard)
+    assert block_source(dict(standard)) == source
+
+
+@pytest.mark.parametrize("mime_type", ["IMAGE/PNG", "Image/Jpeg"])
+def test_the_case_of_a_media_type_does_not_matter(mime_type: str) -> None:
+    assert is_image_block({"type": "image", "mime_type": mime_type, "base64": DATA})
+    assert is_image_block({"type": "media", "mime_type": mime_type, "data": DATA})
+
+
+def test_a_block_is_not_changed_by_reading_it() -> None:
+    block = {"type": "image", "source": {"type": "base64", "media_type": "image/jpeg", "data": DATA}}
+    before = repr(block)
+    block_source(block)
+    assert repr(block) == before
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("make a fox", "make a fox"),
+        ("", ""),
+        ([], ""),
+        (["make", "a fox"], "make\na fox"),
+        ([{"type": "text", "text": "make"}, FORMS["v1 url"][0], {"type": "text", "text": "it red"}], "make\nit red"),
+        ([{"type": "input_text", "text": "make"}, "it"], "make\nit"),
+        ([{"type": "text"}, {"type": "text", "text": None}, {"type": "text", "text": 5}, {"text": "no type"}], ""),
+        ([FORMS["v1 base64"][0]], ""),
+        ([None, 5, ["x"]], ""),
+        (None, ""),
+        (5, ""),
+    ],
+)
+def test_the_text_of_a_message_is_that_of_its_text_blocks(content: Any, text: str) -> None:
+    assert text_of(content) == text
+
+
+def test_base64_never_becomes_text() -> None:
+    assert all(DATA not in text_of([block]) for block, _ in FORMS.values())
+
+
+def blocks_of(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    keys = ("type", "url", "image_url", "image", "base64", "data", "source", "mime_type", "mimeType", "file_id", "text")
+    kinds = st.sampled_from(("image", "image_url", "input_image", "media", "text"))
+    return st.dictionaries(st.sampled_from(keys), inner | kinds, max_size=5)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.binary(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | blocks_of(inner),
+    max_leaves=12,
+)
+
+
+@given(blocks_of(VALUES))
+@settings(deadline=None)
+def test_any_block_holds_text_bytes_or_nothing(block: dict[str, Any]) -> None:
+    source = block_source(block)
+    assert source is None or isinstance(source, str | bytes)
+    assert source != ""
+    assert not (is_image_block(block) and text_of([block]))

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from langchain_wan import ImageStore
+from langchain_wan.cli import app
+from langchain_wan.sandbox import Sandbox
+from tests.conftest import posts
+
+IMAGE_ID = re.compile(r"img_[0-9a-z]{13}")
+runner = CliRunner()
+
+
+@pytest.fixture
+def service(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Sandbox:
+    monkeypatch.setenv("AISA_API_KEY", sandbox.api_key)
+    monkeypatch.setenv("AISA_BASE_URL", sandbox.url)
+    monkeypatch.chdir(tmp_path)
+    return sandbox
+
+
+def test_generate_makes_files_named_by_id_and_an_id_works_in_the_next_command(service: Sandbox, tmp_path: Path) -> None:
+    first = runner.invoke(app, ["generate", "a red fox", "-n", "2"])
+    assert first.exit_code == 0, first.output
+    made = IMAGE_ID.findall(first.stdout)
+    files = sorted((tmp_path / "wan-images").glob("img_*.png"))
+    assert {file.stem for file in files} == set(made)
+    assert "1024x1024" in first.stdout
+    assert "$0.03" in first.stdout
+    second = runner.invoke(app, ["generate", "make it night", "--image", files[0].stem, "--model", "wan2.7-image-pro"])
+    assert second.exit_code == 0, second.output
+    assert posts(service)[1].json["model"] == "wan2.7-image-pro"
+    assert posts(service)[1].json["messages"][0]["content"][0]["type"] == "image_url"
+    assert "No AISA_API_KEY" not in first.stderr + second.stderr
+
+
+def test_generate_takes_files_and_urls(service: Sandbox, tmp_path: Path) -> None:
+    runner.invoke(app, ["generate", "a red fox", "--out", "first"])
+    file = next((tmp_path / "first").glob("img_*.png"))
+    done = runner.invoke(
+        app, ["generate", "combine", "--image", str(file), "--image", "https://images.example.com/a.png", "--json"]
+    )
+    assert done.exit_code == 0, done.output
+    shown = json.loads(done.stdout)
+    assert shown["cost_usd"] == "0.030"
+    assert Path(shown["files"][0]).is_file()
+    urls = [part["image_url"]["url"][:10] for part in posts(service)[1].json["messages"][0]["content"][:2]]
+    assert urls == ["data:image", "https://im"]
+
+
+def test_with_no_key_it_says_so_and_uses_the_sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = runner.invoke(app, ["generate", "a red fox"])
+    assert done.exit_code == 0, done.output
+    assert done.stderr.count("\n") == 1
+    assert "built-in sandbox" in done.stderr
+    assert "placeholders" in done.stderr
+    assert len(list((tmp_path / "wan-images").glob("img_*.png"))) == 1
+
+
+def test_sandbox_is_used_where_it_is_asked_for_even_with_a_key(service: Sandbox) -> None:
+    assert runner.invoke(app, ["generate", "a red fox", "--sandbox"]).exit_code == 0
+    assert service.requests == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["generate"],
+        ["generate", "x", "-n", "5"],
+        ["generate", "x", "--image", "/nowhere.png"],
+        ["generate", "x", "--image", "img_0000000000000"],
+        ["generate", " "],
+        ["generate", "x", "--model", "gemini-2.5-flash-image"],
+        ["nonsense"],
+    ],
+)
+def test_a_wrong_command_line_exits_with_2(wrong: list[str], service: Sandbox) -> None:
+    done = runner.invoke(app, wrong)
+    assert done.exit_code == 2
+    assert posts(service) == []
+
+
+def test_a_service_that_says_no_is_one_line_and_exit_code_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Sandbox(faults=["content_policy_violation"]) as service:
+        monkeypatch.setenv("AISA_API_KEY", service.api_key)
+        monkeypatch.setenv("AISA_BASE_URL", service.url)
+        done = runner.invoke(app, ["generate", "a red fox"])
+    assert done.exit_code == 1
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "content policy" in done.stderr
+    assert "Nothing was charged" in done.stderr
+
+
+def test_balance_is_one_line(service: Sandbox) -> None:
+    assert re.fullmatch(r"\$\d+\.\d\d\n", runner.invoke(app, ["balance"]).stdout)
+
+
+def test_balance_without_a_key_says_which_variable_to_set() -> None:
+    done = runner.invoke(app, ["balance"])
+    assert done.exit_code == 2
+    assert "AISA_API_KEY" in done.stderr
+
+
+def test_the_folder_is_a_store_for_python_too(service: Sandbox, tmp_path: Path) -> None:
+    made = IMAGE_ID.findall(runner.invoke(app, ["generate", "a red fox"]).stdout)[0]
+    image = ImageStore(tmp_path / "wan-images").get(made)
+    assert image is not None
+    assert image.read() == (tmp_path / "wan-images" / f"{made}.png").read_bytes()
+
+
+def test_the_sandbox_command_serves_until_it_is_interrupted() -> None:
+    command = [sys.executable, "-c", "from langchain_wan.cli import main; main()", "sandbox", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        found = re.fullmatch(r"export AISA_BASE_URL=(http://127\.0\.0\.1:\d+/v1) AISA_API_KEY=(\S+)\n", line)
+        assert found is not None
+        headers = {"Authorization": f"Bearer {found[2]}"}
+        assert httpx.get(f"{found[1]}/models", headers=headers, trust_env=False).status_code == 200
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0

@@ -1,0 +1,101 @@
+"""Images as HTML for a notebook."""
+
+from __future__ import annotations
+
+import base64
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from langchain_wan._gallery import Card, gallery
+
+PNG = b"\x89PNG\r\n\x1a\n and so on"
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "</div></figure><script src=//evil.org></script>",
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='alert(1)",
+    '" style="background:url(https://evil.org)',
+    "javascript:alert(1)",
+    "<!-- ",
+    "]]>",
+    "<style>*{display:none}</style>",
+    "&lt;script&gt;&amp;quot;",
+    "\x00<\u202eiframe>",
+]
+
+
+class Parsed(HTMLParser):
+    """The tags, attributes and text that a browser would see."""
+
+    def __init__(self, fragment: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(fragment)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag != "img":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_each_image_is_shown_inline_with_its_caption() -> None:
+    parsed = Parsed(gallery("two foxes", [Card(PNG, "img_1 · 8x8"), Card(PNG, "img_2 · 8x8")]))
+    sources = [value for name, value in parsed.attributes if name == "src"]
+    assert sources == [f"data:image/png;base64,{base64.b64encode(PNG).decode()}"] * 2
+    assert [value for name, value in parsed.attributes if name == "alt"] == ["img_1 · 8x8", "img_2 · 8x8"]
+    assert parsed.text == "two foxesimg_1 · 8x8img_2 · 8x8"
+
+
+def test_an_image_whose_bytes_are_gone_keeps_its_place() -> None:
+    parsed = Parsed(gallery("fox", [Card(None, "img_1"), Card(PNG, "img_2")]))
+    assert parsed.tags.count("figure") == 2
+    assert parsed.tags.count("img") == 1
+    assert "not stored" in parsed.text
+    assert "img_1" in parsed.text
+
+
+def test_a_gallery_of_nothing_shows_its_title() -> None:
+    assert Parsed(gallery("nothing came", [])).text == "nothing came"
+
+
+def check(title: str, caption: str) -> None:
+    parsed = Parsed(gallery(title, [Card(PNG, caption), Card(None, caption)]))
+    assert set(parsed.tags) == {"div", "figure", "img", "figcaption"}
+    assert parsed.tags.count("img") == 1
+    assert {name for name, _ in parsed.attributes} == {"style", "src", "alt"}
+    assert all(value and "url(" not in value for name, value in parsed.attributes if name == "style")
+    assert parsed.open == []
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_foreign_text_stays_text(text: str) -> None:
+    check(text, text)
+    shown = Parsed(gallery(text, []))
+    assert shown.text == text.replace("\x00", shown.text[:1] if text.startswith("\x00") else "")
+
+
+@given(st.text(max_size=60), st.text(max_size=60))
+@settings(deadline=None)
+def test_no_text_becomes_markup(title: str, caption: str) -> None:
+    check(title, caption)
+
+
+def test_it_reads_in_dark_and_light() -> None:
+    fragment = gallery("fox", [Card(PNG, "a"), Card(None, "b")])
+    assert "color:#" not in fragment.replace(" ", "")
+    assert "background" not in fragment
+    assert "max-width:100%" in fragment

@@ -1,0 +1,713 @@
+"""What image bytes are, and the form in which they may be sent."""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import io
+import random
+import struct
+import zlib
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from langchain_wan import _pixels
+from langchain_wan._pixels import (
+    MAX_WIRE_BYTES,
+    MIN_WIRE_SIDE,
+    REFIT_SIDE,
+    NotAnImageError,
+    Picture,
+    UnfitImageError,
+    base64_bytes,
+    data_uri_bytes,
+    decoded,
+    image_text_bytes,
+    inspect,
+    png_of,
+    thumbnail,
+    wire_form,
+)
+
+SECRET = b"Jane Doe at home"
+RED, GREEN, BLUE, YELLOW = (220, 30, 30), (30, 180, 30), (30, 30, 220), (230, 220, 40)
+CORNERS = (RED, GREEN, BLUE, YELLOW)  # upright: top left, top right, bottom left, bottom right
+ORIENTATION, GPS, MAKER = 0x0112, 0x8825, 0x010F
+
+
+@lru_cache
+def photo() -> bytes:
+    """A real photograph, of Grace Hopper; it comes with matplotlib."""
+    spec = importlib.util.find_spec("matplotlib")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    return (Path(spec.submodule_search_locations[0]) / "mpl-data/sample_data/grace_hopper.jpg").read_bytes()
+
+
+def file(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+def plain(width: int, height: int, colour: Any = RED, mode: str = "RGB") -> Image.Image:
+    return Image.new(mode, (width, height), colour)
+
+
+def quarters(width: int, height: int) -> Image.Image:
+    """A picture whose four quarters differ, so that each turn and mirror image shows."""
+    image = Image.new("RGB", (2, 2))
+    image.putdata(CORNERS)
+    return image.resize((width, height), Image.Resampling.NEAREST)
+
+
+def noisy(width: int, height: int) -> Image.Image:
+    """The four quarters under noise, so that the file is long; the same each time."""
+    noise = Image.frombytes("RGB", (width, height), random.Random(5).randbytes(width * height * 3))
+    return Image.blend(quarters(width, height), noise, 0.2)
+
+
+def corners(image: Image.Image) -> tuple[Any, ...]:
+    """Which of the four colours stands in each quarter."""
+    rgb, (width, height) = image.convert("RGB"), image.size
+    places = [(x * width // 4, y * height // 4) for y in (1, 3) for x in (1, 3)]
+    pixels = [rgb.getpixel(place) for place in places]
+
+    def nearest(pixel: Any) -> Any:
+        return min(CORNERS, key=lambda colour: sum((a - b) ** 2 for a, b in zip(colour, pixel, strict=True)))
+
+    return tuple(nearest(pixel) for pixel in pixels)
+
+
+def exif(**tags: Any) -> Image.Exif:
+    found = Image.Exif()
+    found[MAKER] = SECRET.decode()
+    found[GPS] = {1: "N", 2: (48.0, 51.0, 29.0), 3: "E", 4: (2.0, 17.0, 40.0)}
+    for tag, value in tags.items():
+        found[int(tag.removeprefix("tag"))] = value
+    return found
+
+
+def turned(image: Image.Image, orientation: int) -> bytes:
+    """The JPEG that a camera writes which was held so that a viewer has to apply this orientation."""
+    undo = {
+        1: [],
+        2: [Image.Transpose.FLIP_LEFT_RIGHT],
+        3: [Image.Transpose.ROTATE_180],
+        4: [Image.Transpose.FLIP_TOP_BOTTOM],
+        5: [Image.Transpose.TRANSPOSE],
+        6: [Image.Transpose.ROTATE_90],
+        7: [Image.Transpose.TRANSVERSE],
+        8: [Image.Transpose.ROTATE_270],
+    }[orientation]
+    for step in undo:
+        image = image.transpose(step)
+    return file(image, "JPEG", exif=exif(tag274=orientation), quality=80)
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_header(width: int, height: int) -> bytes:
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+
+
+def png_with(late: bytes = b"", early: bytes = b"", image: Image.Image | None = None) -> bytes:
+    """A PNG with chunks before its pixels or behind them."""
+    data = png_of(image or quarters(300, 300))
+    end = data.index(b"IEND") - 4
+    return data[:33] + early + data[33:end] + late + data[end:]
+
+
+def jpeg_with(marker: int, payload: bytes) -> bytes:
+    """A JPEG with one more segment."""
+    data = file(quarters(300, 300), "JPEG")
+    return data[:2] + bytes((0xFF, marker)) + struct.pack(">H", len(payload) + 2) + payload + data[2:]
+
+
+def opened(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image
+
+
+# What bytes are
+
+
+@pytest.mark.parametrize(
+    ("kind", "mime_type", "extension"),
+    [
+        ("PNG", "image/png", ".png"),
+        ("JPEG", "image/jpeg", ".jpg"),
+        ("WEBP", "image/webp", ".webp"),
+        ("BMP", "image/bmp", ".bmp"),
+        ("GIF", "image/gif", ".gif"),
+    ],
+)
+def test_type_and_size_are_read_from_the_bytes(kind: str, mime_type: str, extension: str) -> None:
+    found = inspect(file(quarters(320, 250), kind))
+    assert found == Picture(mime_type, 320, 250)
+    assert found.extension == extension
+
+
+def test_a_real_photograph_is_read() -> None:
+    assert inspect(photo()) == Picture("image/jpeg", 512, 600)
+
+
+def test_a_phones_double_picture_is_a_jpeg() -> None:
+    data = file(quarters(320, 250), "MPO", save_all=True, append_images=[plain(320, 250)])
+    assert inspect(data) == Picture("image/jpeg", 320, 250)
+
+
+def test_the_size_is_that_of_the_file_before_it_is_turned() -> None:
+    assert inspect(turned(quarters(400, 300), 6)) == Picture("image/jpeg", 300, 400)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x00",
+        b"hello",
+        b"\x89PNG",
+        b"\x89PNG\r\n\x1a\n",
+        b"\xff\xd8\xff",
+        b"GIF89a",
+        b"BM",
+        b"RIFF\x00\x00\x00\x00WEBP",
+        b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>",
+        b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg' width='300' height='300'/>",
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 300 300\n%%EndComments\n(%pipe%id) (w) file\n",
+        b"%PDF-1.7\n1 0 obj\n",
+        b"<!DOCTYPE html><html><body>404</body></html>",
+        b'{"error": "expired"}',
+        b"PK\x03\x04",
+        b"\x7fELF",
+        b"P6\n1 1\n255\n\x00\x00\x00",
+        b"II*\x00\x08\x00\x00\x00",
+    ],
+    ids=lambda data: repr(data[:16]),
+)
+def test_what_is_no_image_is_refused(data: bytes) -> None:
+    for look in (inspect, decoded, wire_form):
+        with pytest.raises(NotAnImageError):
+            look(data)
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "ICO", "PPM", "PCX", "TGA", "ICNS", "JPEG2000", "PDF", "EPS", "SGI"])
+def test_formats_with_large_or_dangerous_decoders_are_never_opened(kind: str) -> None:
+    data = file(quarters(256, 256), kind)
+    with pytest.raises(NotAnImageError):
+        inspect(data)
+
+
+def test_a_label_does_not_make_html_an_image() -> None:
+    data = data_uri_bytes("data:image/png;base64," + base64.b64encode(b"<html></html>").decode())
+    with pytest.raises(NotAnImageError):
+        inspect(data)
+
+
+def test_a_refusal_quotes_nothing_of_the_bytes() -> None:
+    with pytest.raises(NotAnImageError) as caught:
+        inspect(SECRET * 100)
+    assert SECRET.decode() not in str(caught.value)
+
+
+# Damaged images
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_an_image_that_is_cut_off_anywhere_is_noticed(kind: str) -> None:
+    whole = file(noisy(256, 256), kind)
+    inspect(whole)
+    last = len(whole) - 8  # behind it, a PNG lacks nothing but the checksum of its end
+    cuts = [*range(0, 100, 7), *range(100, last, max(1, len(whole) // 60)), last - 12, last - 5, last]
+    unnoticed = []
+    for cut in cuts:
+        try:
+            inspect(whole[:cut])
+        except NotAnImageError:
+            continue
+        unnoticed.append(cut)
+    assert unnoticed == []
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.9])
+def test_an_image_that_is_cut_off_is_never_sent_as_a_reference(kind: str, part: float) -> None:
+    whole = file(noisy(300, 300), kind)
+    with pytest.raises(NotAnImageError):
+        wire_form(whole[: int(len(whole) * part)])
+
+
+def test_a_real_photograph_that_is_cut_off_is_noticed() -> None:
+    for part in (0.1, 0.5, 0.9, 0.999):
+        with pytest.raises(NotAnImageError):
+            inspect(photo()[: int(len(photo()) * part)])
+
+
+def test_a_cut_photograph_is_noticed_although_its_own_thumbnail_ends_properly() -> None:
+    small = file(quarters(160, 120), "JPEG")
+    payload = b"Exif\x00\x00" + small
+    whole = jpeg_with(0xE1, payload)
+    inspect(whole)
+    with pytest.raises(NotAnImageError):
+        inspect(whole[: len(payload) + 500])
+
+
+def test_a_flipped_bit_in_a_png_is_noticed() -> None:
+    data = bytearray(png_of(quarters(256, 256)))
+    data[data.index(b"IDAT") + 20] ^= 1
+    with pytest.raises(NotAnImageError):
+        inspect(bytes(data))
+
+
+def test_pixels_that_are_no_pixels_are_refused_in_our_own_words() -> None:
+    broken = png_header(300, 300) + chunk(b"IDAT", b"not compressed at all") + chunk(b"IEND", b"")
+    for look in (decoded, wire_form, lambda data: thumbnail(data, 64)):
+        with pytest.raises(NotAnImageError):
+            look(broken)
+
+
+def test_a_moving_photograph_with_its_film_behind_it_is_read() -> None:
+    film = b"\x00\x00\x00\x18ftypmp42" + random.Random(7).randbytes(50_000)
+    assert inspect(photo() + film) == Picture("image/jpeg", 512, 600)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
+def test_damage_of_any_kind_is_told_in_our_own_words(kind: str) -> None:
+    whole, chance = file(noisy(250, 250), kind), random.Random(kind)
+    for _ in range(60):
+        data = bytearray(whole)
+        for _ in range(chance.choice((1, 1, 3, 20))):
+            data[chance.randrange(min(len(data), chance.choice((64, 1_000, 10**9))))] = chance.randrange(256)
+        for look in (inspect, decoded, wire_form):
+            try:
+                look(bytes(data))
+            except (NotAnImageError, UnfitImageError):
+                continue
+
+
+@given(st.binary(max_size=200), st.sampled_from((b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"GIF89a", b"BM")))
+@settings(deadline=None)
+def test_any_bytes_are_an_image_or_an_error_of_ours(data: bytes, head: bytes) -> None:
+    for look in (inspect, decoded, wire_form):
+        try:
+            look(head + data)
+        except (NotAnImageError, UnfitImageError):
+            continue
+
+
+# Caps
+
+
+@pytest.mark.parametrize(
+    "size",
+    [(65_000, 65_000), (16_385, 10), (10, 16_385), (7_100, 7_100), (2**31 - 1, 2**31 - 1), (2**31 - 1, 1), (0, 5)],
+)
+def test_a_header_that_claims_too_many_pixels_is_refused_before_any_is_decoded(size: tuple[int, int]) -> None:
+    bomb = png_header(*size) + chunk(b"IDAT", zlib.compress(b"\x00" * 10)) + chunk(b"IEND", b"")
+    for look in (inspect, decoded, wire_form):
+        with pytest.raises(NotAnImageError):
+            look(bomb)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GIF89a" + struct.pack("<HHBBB", 65_000, 65_000, 0, 0, 0) + b";",
+        b"BM" + struct.pack("<IHHIIiiHHIIiiII", 60, 0, 0, 54, 40, 65_000, 65_000, 1, 24, 0, 0, 0, 0, 0, 0) + b"\0" * 6,
+    ],
+)
+def test_other_headers_that_claim_too_many_pixels_are_refused(data: bytes) -> None:
+    with pytest.raises(NotAnImageError):
+        inspect(data)
+
+
+def test_a_compressed_text_that_unpacks_to_megabytes_is_refused_or_left_alone() -> None:
+    bomb = png_with(early=chunk(b"zTXt", b"k\x00\x00" + zlib.compress(b"a" * 100_000_000)))
+    with pytest.raises(NotAnImageError):
+        wire_form(bomb)
+
+
+# Decoding and thumbnails
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_is_decoded_upright(orientation: int) -> None:
+    image = decoded(turned(quarters(400, 300), orientation))
+    assert image.size == (400, 300)
+    assert corners(image) == CORNERS
+
+
+@pytest.mark.parametrize("orientation", [1, 6, 7])
+def test_a_thumbnail_is_a_small_upright_png_without_metadata(orientation: int) -> None:
+    data = thumbnail(turned(quarters(1_200, 900), orientation), 128)
+    image = opened(data)
+    assert image.format == "PNG"
+    assert image.size == (128, 96)
+    assert corners(image) == CORNERS
+    assert not image.getexif()
+    assert SECRET not in data
+
+
+def test_a_small_picture_is_not_enlarged() -> None:
+    assert opened(thumbnail(png_of(quarters(100, 50)), 512)).size == (100, 50)
+
+
+def test_a_thumbnail_of_the_real_photograph_keeps_its_shape() -> None:
+    image = opened(thumbnail(photo(), 300))
+    assert image.size == (256, 300)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "CMYK", "YCbCr"])
+def test_every_mode_can_be_shown(mode: str) -> None:
+    kind = "JPEG" if mode in {"CMYK", "YCbCr"} else "PNG"
+    data = file(quarters(300, 260).convert(mode), kind)
+    assert decoded(data).mode in {"RGB", "RGBA", "L", "LA"}
+    assert opened(thumbnail(data, 64)).size[0] == 64
+
+
+def test_sixteen_bits_a_pixel_keep_their_brightness() -> None:
+    data = file(plain(300, 300, 32_768, "I;16"))
+    (low, high) = decoded(data).convert("L").getextrema()
+    assert low == high
+    assert isinstance(low, int | float)
+    assert 120 <= low <= 135
+
+
+def test_the_first_picture_of_a_film_is_shown() -> None:
+    data = file(quarters(300, 300), "GIF", save_all=True, append_images=[plain(300, 300, BLUE)])
+    assert corners(decoded(data)) == CORNERS
+
+
+def test_transparency_survives_decoding() -> None:
+    image = decoded(file(plain(300, 300, (255, 0, 0, 0), "RGBA")))
+    assert image.mode == "RGBA"
+    assert image.getpixel((5, 5)) == (255, 0, 0, 0)
+
+
+def test_a_pillow_image_becomes_png_bytes_with_the_same_pixels() -> None:
+    image = quarters(300, 200)
+    assert opened(png_of(image)).tobytes() == image.tobytes()
+
+
+# The form in which a reference is sent
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP"])
+@pytest.mark.parametrize("size", [(240, 240), (1_920, 240), (300, 2_400), (2_500, 400)])
+def test_what_fits_and_holds_no_metadata_is_sent_byte_for_byte(kind: str, size: tuple[int, int]) -> None:
+    data = file(quarters(*size), kind)
+    assert wire_form(data) == (data, f"image/{kind.lower()}")
+
+
+@pytest.mark.parametrize(
+    "mode_and_kind", [("L", "PNG"), ("P", "PNG"), ("1", "PNG"), ("L", "JPEG"), ("CMYK", "JPEG"), ("P", "BMP")]
+)
+def test_other_modes_without_alpha_are_sent_byte_for_byte(mode_and_kind: tuple[str, str]) -> None:
+    mode, kind = mode_and_kind
+    data = file(quarters(300, 300).convert(mode), kind)
+    assert wire_form(data)[0] == data
+
+
+def test_a_colour_profile_is_no_metadata() -> None:
+    from PIL import ImageCms
+
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    data = file(quarters(300, 300), icc_profile=profile)
+    assert wire_form(data)[0] == data
+
+
+def test_the_real_photograph_loses_its_comment_and_nothing_else() -> None:
+    data, mime_type = wire_form(photo())
+    assert mime_type == "image/jpeg"
+    assert data != photo()
+    image, before = opened(data), opened(photo())
+    assert "comment" in before.info
+    assert "comment" not in image.info
+    assert image.size == before.size
+    difference = sum(
+        abs(a - b) for a, b in zip(image.resize((16, 16)).tobytes(), before.resize((16, 16)).tobytes(), strict=True)
+    )
+    assert difference / (16 * 16 * 3) < 3
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_twelve_megapixel_photograph_is_sent_upright_small_and_without_its_place(orientation: int) -> None:
+    picture = turned(quarters(4_032, 3_024), orientation)
+    data, mime_type = wire_form(picture)
+    image = opened(data)
+    assert mime_type == "image/jpeg"
+    assert image.size == (REFIT_SIDE, 1_536)
+    assert corners(image) == CORNERS
+    assert not image.getexif()
+    assert SECRET not in data
+    assert SECRET in picture
+
+
+def test_a_portrait_stays_a_portrait() -> None:
+    image = opened(wire_form(turned(quarters(600, 800), 6))[0])
+    assert image.size == (600, 800)
+    assert corners(image) == CORNERS
+
+
+@pytest.mark.parametrize(
+    "data",
+    {
+        "EXIF of a JPEG": file(quarters(300, 300), "JPEG", exif=exif()),
+        "EXIF of a PNG": file(quarters(300, 300), exif=exif()),
+        "EXIF of a WebP": file(quarters(300, 300), "WEBP", exif=exif()),
+        "EXIF behind the pixels of a PNG": png_with(
+            late=chunk(b"eXIf", exif().tobytes().removeprefix(b"Exif\x00\x00"))
+        ),
+        "XMP of a JPEG": file(quarters(300, 300), "JPEG", xmp=b"<x:xmpmeta>" + SECRET + b"</x:xmpmeta>"),
+        "XMP of a WebP": file(quarters(300, 300), "WEBP", xmp=b"<x:xmpmeta>" + SECRET + b"</x:xmpmeta>"),
+        "XMP of a PNG": png_with(early=chunk(b"iTXt", b"XML:com.adobe.xmp\x00\x00\x00\x00\x00" + SECRET)),
+        "a comment of a JPEG": file(quarters(300, 300), "JPEG", comment=SECRET),
+        "a text of a PNG": png_with(early=chunk(b"tEXt", b"Author\x00" + SECRET)),
+        "a text behind the pixels of a PNG": png_with(late=chunk(b"tEXt", b"Author\x00" + SECRET)),
+        "a compressed text of a PNG": png_with(early=chunk(b"zTXt", b"Author\x00\x00" + zlib.compress(SECRET))),
+        "IPTC of a JPEG": jpeg_with(0xED, b"Photoshop 3.0\x008BIM\x04\x04\x00\x00\x00\x00\x00\x10" + SECRET),
+        "the second part of a long XMP": jpeg_with(0xE1, b"http://ns.adobe.com/xmp/extension/\x00" + SECRET),
+        "an application's own segment": jpeg_with(0xEB, b"JP\x00\x01" + SECRET),
+        "bytes behind a JPEG": file(quarters(300, 300), "JPEG") + SECRET,
+        "bytes behind a PNG": png_of(quarters(300, 300)) + SECRET,
+        "bytes behind a WebP": file(quarters(300, 300), "WEBP") + SECRET,
+        "bytes behind a BMP": file(quarters(300, 300), "BMP") + SECRET,
+        "the time in a PNG": png_with(late=chunk(b"tIME", SECRET[:7])),
+        "an unknown chunk of a PNG": png_with(early=chunk(b"prVt", SECRET)),
+        "a longer colour segment": jpeg_with(0xEE, b"Adobe\x00\x64\x00\x00\x00\x00\x00" + SECRET),
+        "a second picture": file(
+            quarters(300, 300), "MPO", save_all=True, append_images=[plain(300, 300)], exif=exif()
+        ),
+    }.items(),
+    ids=lambda item: item[0],
+)
+def test_nothing_about_the_person_behind_a_picture_is_sent(data: tuple[str, bytes]) -> None:
+    sent, _ = wire_form(data[1])
+    image = opened(sent)
+    assert SECRET not in sent
+    assert not image.getexif()
+    assert not getattr(image, "text", {})
+    assert corners(image) == CORNERS
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF"])
+def test_what_is_transparent_becomes_white(kind: str) -> None:
+    image = quarters(300, 300).convert("RGBA")
+    image.paste((0, 0, 0, 0), (0, 0, 150, 150))
+    data, mime_type = wire_form(file(image, kind, **({"lossless": True} if kind == "WEBP" else {})))
+    flat = opened(data)
+    assert mime_type == "image/png"
+    assert flat.mode == "RGB"
+    assert flat.getpixel((20, 20)) == (255, 255, 255)
+    assert corners(flat)[1:] == CORNERS[1:]
+
+
+def test_half_transparent_pixels_are_mixed_with_white() -> None:
+    flat = opened(wire_form(file(plain(300, 300, (255, 0, 0, 128), "RGBA")))[0])
+    pixel = flat.getpixel((5, 5))
+    assert pixel in {(255, 127, 127), (255, 126, 126), (255, 128, 128)}
+
+
+def test_a_transparent_colour_of_a_palette_becomes_white() -> None:
+    image = quarters(300, 300).quantize(4)
+    colour = image.getpixel((20, 20))
+    flat = opened(wire_form(file(image, transparency=colour))[0])
+    assert flat.getpixel((20, 20)) == (255, 255, 255)
+    assert corners(flat)[1:] == CORNERS[1:]
+
+
+def test_grey_with_alpha_becomes_white_too() -> None:
+    flat = opened(wire_form(file(plain(300, 300, (10, 0), "LA")))[0])
+    assert flat.convert("RGB").getpixel((5, 5)) == (255, 255, 255)
+
+
+def test_a_gif_is_sent_as_a_png() -> None:
+    data, mime_type = wire_form(file(quarters(300, 300), "GIF"))
+    assert mime_type == "image/png"
+    assert corners(opened(data)) == CORNERS
+
+
+def test_a_film_is_sent_as_its_first_picture() -> None:
+    film = file(quarters(300, 300), save_all=True, append_images=[plain(300, 300, BLUE)])
+    data, _ = wire_form(film)
+    assert getattr(opened(data), "n_frames", 1) == 1
+    assert corners(opened(data)) == CORNERS
+
+
+@pytest.mark.parametrize("size", [(8_001, 1_100), (1_100, 8_001), (9_000, 2_000)])
+def test_a_side_beyond_the_limit_is_scaled_down(size: tuple[int, int]) -> None:
+    data, _ = wire_form(file(quarters(*size), "JPEG"))
+    image = opened(data)
+    assert max(image.size) == REFIT_SIDE
+    assert image.size[0] / image.size[1] == pytest.approx(size[0] / size[1], rel=0.01)
+
+
+@pytest.mark.parametrize("size", [(239, 240), (240, 239), (100, 100), (1, 1), (239, 4_000)])
+def test_a_picture_that_is_too_small_is_refused_with_the_rule(size: tuple[int, int]) -> None:
+    with pytest.raises(UnfitImageError, match=f"at least {MIN_WIRE_SIDE} pixels"):
+        wire_form(file(plain(*size)))
+
+
+@pytest.mark.parametrize("size", [(1_921, 240), (240, 1_921), (3_000, 300)])
+def test_a_picture_that_is_too_narrow_is_refused_with_the_rule(size: tuple[int, int]) -> None:
+    with pytest.raises(UnfitImageError, match="8 times the shorter"):
+        wire_form(file(plain(*size)))
+
+
+def test_a_large_lossless_file_becomes_a_jpeg_that_fits() -> None:
+    noise = Image.frombytes("RGB", (2_048, 1_536), random.Random(1).randbytes(2_048 * 1_536 * 3))
+    whole = png_of(noise)
+    assert len(whole) > MAX_WIRE_BYTES
+    data, mime_type = wire_form(whole)
+    assert mime_type == "image/jpeg"
+    assert len(data) <= MAX_WIRE_BYTES
+    assert opened(data).size == noise.size
+
+
+def test_a_share_of_nine_references_is_kept_even_by_noise() -> None:
+    share = 24_000_000 // 9
+    noise = Image.frombytes("RGB", (2_048, 2_048), random.Random(2).randbytes(2_048 * 2_048 * 3))
+    data, _ = wire_form(file(noise, "JPEG", quality=95), max_bytes=share)
+    assert len(data) <= share
+
+
+@pytest.mark.parametrize("max_bytes", [300_000, 30_000])
+def test_the_cap_in_bytes_is_kept_or_the_image_is_refused(max_bytes: int) -> None:
+    noise = Image.frombytes("RGB", (1_024, 1_024), random.Random(3).randbytes(1_024 * 1_024 * 3))
+    try:
+        data, _ = wire_form(png_of(noise), max_bytes=max_bytes)
+    except UnfitImageError:
+        return
+    assert len(data) <= max_bytes
+
+
+def test_a_narrow_picture_is_not_made_smaller_than_the_service_takes() -> None:
+    noise = Image.frombytes("RGB", (1_920, 240), random.Random(4).randbytes(1_920 * 240 * 3))
+    with pytest.raises(UnfitImageError):
+        wire_form(png_of(noise), max_bytes=20_000)
+
+
+def test_the_form_to_be_sent_stays_as_it_is_when_it_is_made_again() -> None:
+    once = wire_form(file(quarters(300, 300), "JPEG", exif=exif()))
+    assert wire_form(once[0]) == once
+
+
+# Text that stands for bytes
+
+
+@given(st.binary(max_size=300))
+@settings(deadline=None)
+def test_a_data_uri_gives_back_its_bytes(data: bytes) -> None:
+    text = base64.b64encode(data).decode()
+    assert data_uri_bytes(f"data:image/png;base64,{text}") == data
+    assert image_text_bytes(text) == data
+
+
+@pytest.mark.parametrize("head", ["data:image/jpeg;base64", "DATA:IMAGE/PNG;BASE64", "data:image/svg+xml;base64"])
+def test_the_label_of_a_data_uri_is_not_believed_and_not_needed(head: str) -> None:
+    assert data_uri_bytes(f"{head},iVBORw0KGgo=") == b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "data:",
+        "data:,iVBORw0KGgo=",
+        "data:image/png;base64",
+        "data:image/png,iVBORw0KGgo=",
+        "data:image/png;base64;iVBORw0KGgo=",
+        "data:text/html;base64,iVBORw0KGgo=",
+        "data:image/;base64,iVBORw0KGgo=",
+        "data:image/png;charset=utf-8;base64,iVBORw0KGgo=",
+        "data: image/png;base64,iVBORw0KGgo=",
+        " data:image/png;base64,iVBORw0KGgo=",
+        "data:image/png;base64,iVBORw0KGgo",
+        "data:image/png;base64,iVBORw0KGgo==",
+        "data:image/png;base64,iVBORw0K Ggo=",
+        "data:image/png;base64,iVBORw0K\nGgo=",
+        "data:image/png;base64,!!!!aGVsbG8=%%%",
+        "data:image/png;base64,iVBORw0KGgo%3D",
+        "data:image/png;base64,-_-_",
+        "data:image/png;base64,QQ==QUJD",
+        "data:image/png;base64,====",
+        "data:image/png;base64,iVBORw0KGgo=,iVBORw0KGgo=",
+        "data:image/png;base64,\u0391\u0392\u0393\u0394",
+        "data:image/png;base64,\ud800",
+        "data:image/png;base64,\x00\x00\x00\x00",
+        f"data:image/{'p' * 50};base64,iVBORw0KGgo=",
+        "iVBORw0KGgo=",
+        "https://example.com/a.png",
+    ],
+    ids=lambda text: ascii(text)[:50],
+)
+def test_what_is_no_strict_data_uri_of_an_image_is_refused(text: str) -> None:
+    with pytest.raises(NotAnImageError):
+        data_uri_bytes(text)
+
+
+def test_a_data_uri_beyond_the_cap_is_refused_before_it_is_decoded() -> None:
+    fits = "data:image/png;base64," + base64.b64encode(b"x" * 999).decode()
+    assert data_uri_bytes(fits, max_bytes=999) == b"x" * 999
+    with pytest.raises(NotAnImageError, match="too long"):
+        data_uri_bytes(fits + "!" * 1_000, max_bytes=999)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "iVBORw0KGgo=",
+        "data:image/png;base64,iVBORw0KGgo=",
+        "data:application/octet-stream;base64,iVBORw0KGgo=",
+        "DATA:;base64,iVBORw0KGgo=",
+        "iVBORw0K\nGgo=\n",
+        "iVBORw0K\r\nGgo=\r\n",
+        " iVBORw0KGgo= ",
+    ],
+)
+def test_what_a_service_sends_may_be_bare_labelled_or_wrapped(text: str) -> None:
+    assert image_text_bytes(text) == b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.mark.parametrize("text", ["<html>", "https://example.com/a.png", "iVBORw0KGgo", "-_-_", "a", "\ud800", "A" * 5])
+def test_what_a_service_sends_is_decoded_strictly(text: str) -> None:
+    with pytest.raises(NotAnImageError):
+        image_text_bytes(text)
+
+
+@pytest.mark.parametrize("size", [_pixels.BASE64_SLICE * 3 // 4 + extra for extra in (-1, 0, 1, 2, 3)])
+def test_base64_in_slices_is_base64(size: int) -> None:
+    data = random.Random(size).randbytes(size)
+    assert base64_bytes(base64.b64encode(data).decode()) == data
+
+
+def test_padding_in_the_middle_is_refused_also_where_two_slices_meet() -> None:
+    first = "A" * (_pixels.BASE64_SLICE - 2) + "=="
+    assert len(base64_bytes(first)) == _pixels.BASE64_SLICE * 3 // 4 - 2
+    with pytest.raises(NotAnImageError):
+        base64_bytes(first + "QUJD")
+
+
+@given(st.text(alphabet="AQIg+/=-_ \n\u00e9", max_size=12))
+@settings(deadline=None)
+def test_any_text_decodes_as_strict_base64_does_or_not_at_all(text: str) -> None:
+    try:
+        expected = base64.b64decode(text, validate=True)
+    except ValueError:
+        with pytest.raises(NotAnImageError):
+            base64_bytes(text)
+        return
+    try:
+        assert base64_bytes(text) == expected
+    except NotAnImageError:
+        assert base64.b64encode(expected).decode() != text

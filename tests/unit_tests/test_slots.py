@@ -1,0 +1,421 @@
+"""How many paid calls may be in flight, and the threads that do heavy work beside the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from langchain_wan._executor import THREADS, in_thread
+from langchain_wan._slots import Slots, slots_for
+
+SOON = 5.0  # seconds; only a failing test waits that long
+
+
+def free(slots: Slots) -> int:
+    """How many places are free, found by taking them all and giving them back."""
+
+    async def count() -> int:
+        taken = 0
+        while True:
+            try:
+                await asyncio.wait_for(slots.aacquire(), 0.02)
+            except TimeoutError:
+                break
+            taken += 1
+        for _ in range(taken):
+            slots.release()
+        return taken
+
+    return asyncio.run(count())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(SOON):
+        while not condition():  # noqa: ASYNC110  a thread makes it true
+            await asyncio.sleep(0.001)
+
+
+@contextmanager
+def running(target: Callable[[], object]) -> Iterator[threading.Thread]:
+    thread = threading.Thread(target=target)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        thread.join(SOON)
+        assert not thread.is_alive()
+
+
+def wait_for_line(slots: Slots, length: int) -> None:
+    """Wait until so many stand in line; there is no other way to see that a thread began to wait."""
+    ends = time.monotonic() + SOON
+    while len(slots._waiting) < length:
+        assert time.monotonic() < ends
+        time.sleep(0.001)
+
+
+# Places
+
+
+@pytest.mark.parametrize("places", [1, 2, 5])
+def test_as_many_as_there_are_places_get_one_at_once(places: int) -> None:
+    slots = Slots(places)
+    for _ in range(places):
+        slots.acquire()
+    assert free(slots) == 0
+    for _ in range(places):
+        slots.release()
+    assert free(slots) == places
+
+
+async def test_tasks_are_served_in_the_order_in_which_they_came() -> None:
+    slots, served = Slots(1), []
+    await slots.aacquire()
+
+    async def call(number: int) -> None:
+        await slots.aacquire()
+        served.append(number)
+        slots.release()
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(20):
+            group.create_task(call(number))
+            await asyncio.sleep(0)
+        slots.release()
+    assert served == list(range(20))
+
+
+def test_threads_are_served_in_the_order_in_which_they_came() -> None:
+    slots, served = Slots(1), []
+    slots.acquire()
+
+    def call(number: int) -> None:
+        slots.acquire()
+        served.append(number)
+        slots.release()
+
+    threads = [threading.Thread(target=call, args=(number,)) for number in range(8)]
+    for length, thread in enumerate(threads, 1):
+        thread.start()
+        wait_for_line(slots, length)
+    slots.release()
+    for thread in threads:
+        thread.join(SOON)
+    assert served == list(range(8))
+
+
+async def test_threads_and_tasks_stand_in_one_line() -> None:
+    slots, served = Slots(1), []
+    await slots.aacquire()
+
+    async def task(name: str) -> None:
+        await slots.aacquire()
+        served.append(name)
+        slots.release()
+
+    def thread(name: str) -> None:
+        slots.acquire()
+        served.append(name)
+        slots.release()
+
+    first = asyncio.create_task(task("task 1"))
+    await until(lambda: len(slots._waiting) == 1)
+    second = asyncio.create_task(asyncio.to_thread(thread, "thread 1"))
+    await until(lambda: len(slots._waiting) == 2)
+    third = asyncio.create_task(task("task 2"))
+    await until(lambda: len(slots._waiting) == 3)
+    slots.release()
+    await asyncio.wait_for(asyncio.gather(first, second, third), SOON)
+    assert served == ["task 1", "thread 1", "task 2"]
+
+
+async def test_the_event_loop_goes_on_while_a_task_waits() -> None:
+    slots = Slots(1)
+    slots.acquire()
+    waiting = asyncio.create_task(slots.aacquire())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    slots.release()
+    await asyncio.wait_for(waiting, SOON)
+
+
+# Broken waits
+
+
+async def test_who_is_cancelled_while_waiting_takes_no_place_along() -> None:
+    slots = Slots(1)
+    await slots.aacquire()
+    waiting = [asyncio.create_task(slots.aacquire()) for _ in range(5)]
+    await asyncio.sleep(0)
+    for task in waiting:
+        task.cancel()
+    assert all(
+        isinstance(end, asyncio.CancelledError) for end in await asyncio.gather(*waiting, return_exceptions=True)
+    )
+    slots.release()
+    await asyncio.wait_for(slots.aacquire(), SOON)
+
+
+async def test_who_is_cancelled_just_as_the_place_comes_gives_it_back() -> None:
+    slots = Slots(1)
+    await slots.aacquire()
+    waiting = asyncio.create_task(slots.aacquire())
+    await asyncio.sleep(0)
+    slots.release()  # the place is given, and the task has not run since
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await asyncio.wait_for(slots.aacquire(), SOON)
+
+
+async def test_who_is_cancelled_before_the_first_step_takes_no_place() -> None:
+    slots = Slots(1)
+    waiting = asyncio.create_task(slots.aacquire())
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await asyncio.wait_for(slots.aacquire(), SOON)
+
+
+async def test_one_who_gives_up_does_not_hold_up_the_line() -> None:
+    slots, served = Slots(1), []
+    await slots.aacquire()
+
+    async def call(number: int) -> None:
+        await slots.aacquire()
+        served.append(number)
+        slots.release()
+
+    tasks = [asyncio.create_task(call(number)) for number in range(5)]
+    await asyncio.sleep(0)
+    tasks[0].cancel()
+    tasks[2].cancel()
+    await asyncio.sleep(0)
+    slots.release()
+    await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), SOON)
+    assert served == [1, 3, 4]
+
+
+class InterruptionError(Exception):
+    """What a signal raises in the main thread, as Ctrl-C does."""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers that interrupt")
+def test_a_thread_that_is_interrupted_while_waiting_takes_no_place_along() -> None:
+    def interrupt(number: int, frame: object) -> None:
+        raise InterruptionError
+
+    slots = Slots(1)
+    slots.acquire()
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(InterruptionError):
+            slots.acquire()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    slots.release()
+    assert free(slots) == 1
+
+
+def test_a_loop_that_ends_while_a_task_waits_takes_no_place_along() -> None:
+    slots = Slots(1)
+    slots.acquire()
+
+    async def leave() -> None:
+        task = asyncio.create_task(slots.aacquire())
+        await asyncio.sleep(0)
+        assert not task.done()
+
+    asyncio.run(leave())
+    slots.release()
+    assert free(slots) == 1
+
+
+def test_a_loop_that_is_closed_over_a_waiting_task_takes_no_place_along() -> None:
+    slots = Slots(1)
+    slots.acquire()
+    loop = asyncio.new_event_loop()
+    coroutine = slots.aacquire()
+    loop.call_soon(lambda: coroutine.send(None))
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    coroutine.close()
+    slots.release()
+    assert free(slots) == 1
+
+
+def test_no_place_is_lost_and_none_is_given_twice_when_all_is_mixed() -> None:
+    places, inside, most, lock = 3, 0, 0, threading.Lock()
+    slots = Slots(places)
+
+    def enter() -> None:
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+
+    def leave() -> None:
+        nonlocal inside
+        with lock:
+            inside -= 1
+        slots.release()
+
+    def blocking() -> None:
+        for _ in range(60):
+            slots.acquire()
+            enter()
+            time.sleep(0)
+            leave()
+
+    async def once(seconds: float) -> None:
+        async with asyncio.timeout(seconds):
+            await slots.aacquire()
+        enter()
+        try:
+            await asyncio.sleep(0)
+        finally:
+            leave()
+
+    async def hurried() -> None:
+        for round_ in range(12):
+            calls: list[Awaitable[None]] = [once(0.0005 * (number % 4)) for number in range(10)]
+            tasks = [asyncio.ensure_future(call) for call in calls]
+            await asyncio.sleep(0.0002 * (round_ % 3))
+            tasks[round_ % 10].cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    targets: list[Callable[[], object]] = [blocking, blocking, blocking]
+    targets += [lambda: asyncio.run(hurried()), lambda: asyncio.run(hurried())]
+    with ThreadPoolExecutor(len(targets)) as pool:
+        for future in [pool.submit(target) for target in targets]:
+            future.result(20)
+    assert 0 < most <= places
+    assert inside == 0
+    assert free(slots) == places
+
+
+# One count for a service
+
+
+def test_equal_keys_share_their_places_and_others_do_not() -> None:
+    one, same = slots_for("https://a", "key", places=2), slots_for("https://a", "key", places=2)
+    assert one is same
+    assert slots_for("https://b", "key", places=2) is not one
+    assert slots_for("https://a", "other", places=2) is not one
+
+
+def test_places_are_forgotten_when_nobody_holds_them() -> None:
+    name = object()
+    slots = slots_for(name, places=1)
+    slots.acquire()
+    assert free(slots_for(name, places=1)) == 0
+    del slots
+    gc.collect()
+    assert free(slots_for(name, places=1)) == 1
+
+
+def test_threads_that_ask_at_once_get_the_same_places() -> None:
+    name, start = object(), threading.Barrier(16)
+
+    def ask(_: int) -> Slots:
+        start.wait()
+        return slots_for(name, places=1)
+
+    with ThreadPoolExecutor(16) as pool:
+        assert len({id(slots) for slots in pool.map(ask, range(16))}) == 1
+
+
+# Threads for heavy work
+
+
+async def test_a_function_runs_in_a_thread_of_ours_and_gives_back_what_it_returns() -> None:
+    def work(first: int, *, second: int) -> tuple[int, str]:
+        return first + second, threading.current_thread().name
+
+    total, name = await in_thread(work, 1, second=2)
+    assert total == 3
+    assert name.startswith("langchain-wan")
+    assert name != threading.current_thread().name
+
+
+async def test_an_error_comes_back_as_it_was() -> None:
+    problem = KeyError("gone")
+
+    def work() -> None:
+        raise problem
+
+    with pytest.raises(KeyError) as caught:
+        await in_thread(work)
+    assert caught.value is problem
+
+
+async def test_the_context_of_the_caller_goes_along() -> None:
+    name: contextvars.ContextVar[str] = contextvars.ContextVar("name", default="nobody")
+    name.set("fox")
+
+    def work() -> str:
+        seen = name.get()
+        name.set("changed")
+        return seen
+
+    assert await in_thread(work) == "fox"
+    assert name.get() == "fox"
+
+
+async def test_heavy_work_goes_on_while_the_default_threads_are_full_of_waiting_tools() -> None:
+    loop, stop = asyncio.get_running_loop(), threading.Event()
+    with ThreadPoolExecutor(2) as pool:
+        loop.set_default_executor(pool)
+        blocked = [asyncio.create_task(asyncio.to_thread(stop.wait, SOON)) for _ in range(4)]
+        await asyncio.sleep(0)
+        try:
+            assert await asyncio.wait_for(in_thread(lambda: "done"), 2) == "done"
+        finally:
+            stop.set()
+            await asyncio.gather(*blocked)
+
+
+async def test_no_more_threads_are_started_than_agreed() -> None:
+    seen = set()
+
+    def work() -> None:
+        seen.add(threading.get_ident())
+        time.sleep(0.002)
+
+    await asyncio.gather(*(in_thread(work) for _ in range(THREADS * 5)))
+    assert 1 <= len(seen) <= THREADS
+
+
+def test_the_threads_serve_one_loop_after_another() -> None:
+    assert [asyncio.run(in_thread(lambda: "done")) for _ in range(3)] == ["done"] * 3
+
+
+def _child() -> None:  # pragma: no cover  runs in another process
+    os._exit(0 if asyncio.run(asyncio.wait_for(in_thread(lambda: 7), SOON)) == 7 else 1)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_starts_threads_of_its_own() -> None:
+    asyncio.run(in_thread(lambda: None))
+    child = multiprocessing.get_context("fork").Process(target=_child)
+    child.start()
+    child.join(SOON)
+    with suppress(AttributeError):
+        child.kill()
+    child.join(SOON)
+    assert child.exitcode == 0
