@@ -1,0 +1,153 @@
+"""Killed between any two steps, then started again: never paid twice, nothing paid lost, no half file readable.
+
+`CRASH_ROUNDS` says how often each step is tried (`make crash`: 20).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from langchain_wan import ImageRequest, ImageStore, WanClient, errors
+from tests.fault_server import KEY, Behaviour, FaultServer, answer, data_uri, png, reply, silence
+
+ROUNDS = int(os.environ.get("CRASH_ROUNDS", "1"))
+MOST_STEPS = 20
+
+# Runs one generation and kills itself before it carries out step number `at`.
+SCRIPT = """
+import os, signal, sys
+from langchain_wan import ImageRequest, ImageStore, WanClient, client
+
+url, key, folder, at = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+real, done = client._Driver._perform, 0
+
+def perform(self, step):
+    global done
+    if done == at:
+        os.kill(os.getpid(), signal.SIGKILL)
+    done += 1
+    return real(self, step)
+
+client._Driver._perform = perform
+made = WanClient(base_url=url, api_key=key, store=ImageStore(folder))
+made.generate(ImageRequest(prompt="a fox", n=2, operation_id="mine"))
+print(done)
+"""
+
+
+def killed_at(step: int, server: FaultServer, folder: Path) -> bool:
+    """Run the script; say whether it was killed (and not done before)."""
+    command = [sys.executable, "-c", SCRIPT, server.url, KEY, str(folder), str(step)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode in {0, -signal.SIGKILL}, done.stderr
+    return done.returncode != 0
+
+
+def check(server: FaultServer, folder: Path) -> str:
+    """Start again after a kill; return how the operation ended."""
+    store = ImageStore(folder)
+    client = WanClient(base_url=server.url, api_key=KEY, store=store)
+    before = len(server.posts)
+    resumed = client.resume()
+    assert len(server.posts) == before
+    listed = {entry.operation_id: entry.state for entry in store.unfinished()}
+    try:
+        result = client.generate(ImageRequest(prompt="a fox", n=2, operation_id="mine"))
+    except errors.PaymentUncertainError:
+        assert listed == {"mine": "uncertain"}
+        ended = "uncertain"
+    else:
+        assert len(result.images) == 2
+        assert all(image.read() for image in result.images)
+        ended = "resumed" if resumed else "replayed" if result.replayed else "paid"
+    assert len(server.posts) <= 1
+    if before:  # what was paid is stored, or listed
+        assert ended != "paid"
+    for blob in (folder / "blobs").glob("*/*"):
+        if not blob.name.endswith(".part"):
+            assert store.read(blob.name) in {png("red"), png("blue")}
+    return ended
+
+
+@pytest.mark.parametrize("form", ["urls", "base64"])
+def test_a_kill_before_any_step_pays_at_most_once(form: str, tmp_path: Path) -> None:
+    ends = []
+    for number in range(ROUNDS):
+        for step in range(MOST_STEPS + 1):
+            folder = tmp_path / f"{number}-{step}"
+            files: dict[str, Behaviour | list[Behaviour]] = {
+                "/a.png": reply(200, png("red")),
+                "/b.png": reply(200, png("blue")),
+            }
+            with FaultServer(files=files) as server:
+                urls = [f"{server.origin}/a.png", f"{server.origin}/b.png"]
+                shown = urls if form == "urls" else [data_uri("red"), data_uri("blue")]
+                server._script = [reply(200, answer(*shown))]
+                killed = killed_at(step, server, folder)
+                ends.append(check(server, folder))
+            if not killed:
+                break
+        else:
+            pytest.fail("the flow has more steps than the test kills at")
+    assert {"paid", "uncertain", "resumed", "replayed"} == set(ends)
+
+
+AGENT = """
+import sqlite3, sys
+from langchain.agents import create_agent
+from langchain_core.messages import AIMessage, HumanMessage
+from langgraph.checkpoint.sqlite import SqliteSaver
+from langchain_wan import ImageStore, WanImageTool
+from tests.scripted import ScriptedChatModel, calls
+
+url, key, folder, again = sys.argv[1:5]
+two = [calls({"prompt": "a fox"}, {"prompt": "a wolf"})]
+model = ScriptedChatModel(script=[AIMessage("Done.")] if again == "again" else [*two, AIMessage("Done.")])
+tool = WanImageTool(base_url=url, api_key=key, store=ImageStore(folder + "/store"))
+saver = SqliteSaver(sqlite3.connect(folder + "/checkpoints.sqlite3", check_same_thread=False))
+agent = create_agent(model, tools=[tool], checkpointer=saver)
+state = None if again == "again" else {"messages": [HumanMessage("a fox and a wolf")]}
+done = agent.invoke(state, {"configurable": {"thread_id": "1"}}, durability="sync")
+import json
+print(json.dumps([message.artifact for message in done["messages"] if message.type == "tool"]))
+"""
+
+
+def test_an_agent_killed_in_two_parallel_calls_and_resumed_has_sent_two_requests(tmp_path: Path) -> None:
+    def fox_or_silence(connection: Any, request: Any) -> None:
+        is_fox = "a fox" in json.dumps(request.json)
+        (reply(200, answer(data_uri())) if is_fox else silence())(connection, request)
+
+    with FaultServer(fox_or_silence) as server:
+        command = [sys.executable, "-c", AGENT, server.url, KEY, str(tmp_path)]
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        with subprocess.Popen([*command, "first"], env=environment, stderr=subprocess.PIPE) as first:
+            wait_for_a_finished_fox(server, tmp_path / "store")
+            first.kill()
+        again = subprocess.run(
+            [*command, "again"], check=False, env=environment, capture_output=True, text=True, timeout=120
+        )
+        assert again.returncode == 0, again.stderr
+        fox, wolf = json.loads(again.stdout)
+        assert len(server.posts) == 2
+    assert fox["images"]
+    assert wolf["error"]["charged"] == "maybe"
+
+
+def wait_for_a_finished_fox(server: FaultServer, folder: Path) -> None:
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        if len(server.posts) == 2 and "done" in [entry.state for entry in ImageStore(folder).history()]:
+            time.sleep(0.3)  # the checkpointer writes down the finished call
+            return
+        time.sleep(0.05)
+    pytest.fail("the agent did not get that far")
