@@ -74,12 +74,11 @@ def _found_or_made(job: Job, digest: str) -> Flow[ImageResult]:
         answer = yield from recorded(job, reply)
         return (yield from retrieved(job, answer))
     except GeneratorExit:
-        # The loop or the process ends: there is no one left to carry out a step.
-        _given_up(job, _interrupted(job))
+        give_up(job)  # the loop or the process ends: there is no one left to carry out a step
         raise
     except BaseException as error:
-        failure = error if isinstance(error, WanError) else _interrupted(job)
-        yield Work(lambda: _given_up(job, failure))
+        failure = error if isinstance(error, WanError) else None
+        yield Work(lambda: give_up(job, failure))
         raise
 
 
@@ -185,7 +184,7 @@ def _settled_before(job: Job, digest: str, operation: Operation) -> Flow[ImageRe
         )
     ledger = job.settings.store.ledger
     deadline = job.clock() + job.settings.timeout
-    while operation.state == "started" and ledger.is_alive(operation.owner) and job.clock() < deadline:
+    while operation.state in {"started", "paid"} and ledger.is_alive(operation.owner) and job.clock() < deadline:
         yield Sleep(TWIN_WAIT)
         again = yield Work(partial(ledger.operation, operation.service, operation.id))
         operation = again or operation
@@ -307,10 +306,18 @@ def _may_pass(outcome: Outcome, failure: WanError) -> bool:
     return isinstance(failure, StatusError) and failure.status_code == 429 and failure.is_retryable  # noqa: PLR2004
 
 
-def _given_up(job: Job, error: WanError) -> None:
-    """Write down how a call failed: money is released only if certainly no work was done."""
-    if job.state == "paid":
+def give_up(job: Job, failure: WanError | None = None) -> None:
+    """Write down how a call ended without a result: money is released only if certainly no work was done.
+
+    Args:
+        failure: None means that it was interrupted.
+    """
+    if job.state in {"new", "given_up"}:
         return
+    if job.state == "paid":
+        job.store.ledger.leave_to_resume(job.service.base_url, job.operation_id)
+        return
+    error = _interrupted(job) if failure is None else failure
     error.operation_id = job.operation_id
     not_charged = job.state == "claimed" or error.charged == "no"
     if not_charged:
@@ -323,6 +330,7 @@ def _given_up(job: Job, error: WanError) -> None:
         "refused" if not_charged else "uncertain",
         error=error_facts(error),
     )
+    job.state = "given_up"
 
 
 def _release_hold(job: Job) -> None:

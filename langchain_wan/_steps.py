@@ -117,7 +117,7 @@ class Job:
     began: float = 0.0
     budget: Budget | None = None
     hold: Hold | None = None
-    state: Literal["new", "claimed", "sent", "paid"] = "new"
+    state: Literal["new", "claimed", "sent", "paid", "given_up"] = "new"
     parents: list[str] = field(default_factory=list)
 
     @property

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from langchain_wan import _exchange
 from langchain_wan._executor import in_thread
-from langchain_wan._flow import generation
+from langchain_wan._flow import generation, give_up
 from langchain_wan._retrieval import resumed
 from langchain_wan._slots import Slots, slots_for
 from langchain_wan._steps import Acquire, Call, Flow, Job, Notify, Release, Send, SendAll, Sleep, Step, Work
@@ -33,8 +33,9 @@ logger = logging.getLogger("langchain_wan")
 BALANCE_TIMEOUT = 30.0
 MICRO = 10**6
 
-# Calls that were cancelled after they were sent: they finish in the background, so that what was paid is kept.
-_background: set[asyncio.Task[Any]] = set()
+# The calls of event loops. A call that is cancelled after it was sent goes on here, so that what was paid is kept;
+# one whose loop was closed under it is given up when the next call begins.
+_calls: dict[asyncio.Task[Any], Job] = {}
 
 
 class WanClient(WanSettings):
@@ -71,12 +72,13 @@ class WanClient(WanSettings):
         """
         job = self._job(request, call)
         task = asyncio.ensure_future(_AsyncDriver(self, job.service, on_event).run(generation(job)))
+        _calls[task] = job
+        task.add_done_callback(_calls.pop)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             if job.state in {"new", "claimed"}:
                 task.cancel()
-            _background.add(task)
             task.add_done_callback(_ended_in_background)
             raise
 
@@ -125,6 +127,7 @@ class WanClient(WanSettings):
     def _job(self, request: ImageRequest | str, call: Call | None) -> Job:
         if isinstance(request, str):
             request = ImageRequest(prompt=request)
+        _give_up_calls_of_closed_loops()
         return Job(request, self, self.service(), call or Call(), time.monotonic)
 
     def _resumable(self, service: Service) -> list[tuple[Job, Operation]]:
@@ -295,8 +298,14 @@ async def _atold(on_event: Watcher, event: WanEvent) -> None:
         logger.warning("on_event failed at stage %s", event["stage"], exc_info=True)
 
 
+def _give_up_calls_of_closed_loops() -> None:
+    for task, job in list(_calls.items()):
+        if task.get_loop().is_closed():
+            _calls.pop(task, None)
+            give_up(job)
+
+
 def _ended_in_background(task: asyncio.Task[Any]) -> None:
-    _background.discard(task)
     if not task.cancelled() and task.exception() is not None:
         logger.warning("a cancelled call ended in the background: %s", task.exception())
 

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from langchain_wan import _pixels, errors
 from langchain_wan._blobs import DiskBlobs, MemoryBlobs
+from langchain_wan._catalog import Catalog
+from langchain_wan._database import Database
 from langchain_wan._executor import in_thread
 from langchain_wan._ledger import NANO, Ledger, Operation, State, register_default_ledger
 from langchain_wan._sources import ImageSource, InlineImage, is_pil_image
@@ -71,7 +73,9 @@ class ImageStore:
         self.scope = ""
         self._holds: dict[tuple[str, str], Callable[[bool], None]] = {}
         self.blobs = MemoryBlobs() if self.path is None else DiskBlobs(self.path)
-        self.ledger = Ledger(None if self.path is None else self.path / "ledger.sqlite3")
+        database = Database(None if self.path is None else self.path / "ledger.sqlite3")
+        self.catalog = Catalog(database)
+        self.ledger = Ledger(database, None if self.path is None else self.path / "owners")
 
     @classmethod
     def default(cls) -> Self:
@@ -110,7 +114,7 @@ class ImageStore:
 
     def get(self, image_id: str) -> GeneratedImage | None:
         """Return an image by its id, or None if this view does not know it."""
-        facts = self.ledger.image(image_id, self.scope) if IMAGE_ID.fullmatch(image_id) else None
+        facts = self.catalog.image(image_id, self.scope) if IMAGE_ID.fullmatch(image_id) else None
         return None if facts is None else self._image(facts)
 
     async def aget(self, image_id: str) -> GeneratedImage | None:
@@ -185,7 +189,7 @@ class ImageStore:
         image = self.get(image_id)
         if image is None:
             return False
-        if self.ledger.forget_image(image_id, self.scope):
+        if self.catalog.forget_image(image_id, self.scope):
             self.blobs.delete(image.sha256)
         return True
 
@@ -197,7 +201,7 @@ class ImageStore:
         """Delete the images that were stored longer ago than this, and return how many they were."""
         return sum(
             self.delete(found)
-            for found in self.ledger.images_before(time.time() - older_than.total_seconds(), self.scope)
+            for found in self.catalog.images_before(time.time() - older_than.total_seconds(), self.scope)
         )
 
     async def aprune(self, older_than: timedelta) -> int:
@@ -231,11 +235,11 @@ class ImageStore:
 
     def record(self, image: GeneratedImage, scope: str) -> None:
         """Write down what is known of an image, and that a scope knows it."""
-        self.ledger.add_image(image.id, image.model_dump(mode="json"), scope)
+        self.catalog.add_image(image.id, image.model_dump(mode="json"), scope)
 
     def known_by_url(self, url: str) -> GeneratedImage | None:
         """Return the image that this URL showed, its query ignored, or None."""
-        facts = self.ledger.image_at(url, self.scope)
+        facts = self.catalog.image_at(url, self.scope)
         return None if facts is None else self._image(facts)
 
     def result_of(self, operation: Operation) -> ImageResult:

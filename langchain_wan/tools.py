@@ -226,7 +226,7 @@ class WanImageTool(WanSettings, BaseTool):
         if not hasattr(runtime, "config") or not hasattr(runtime, "state"):
             runtime = None  # a value that a model wrote where LangGraph injects: no runtime
         scope = self._scope_name(runtime)
-        names = None if runtime is None else partial(self.store.ledger.names, scope)
+        names = None if runtime is None else partial(self.store.catalog.names, scope)
         configurable = _configurable(runtime)
         if self.store.path is None:
             _warn_of_memory(configurable.get("__pregel_checkpointer"))

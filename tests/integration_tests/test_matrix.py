@@ -538,9 +538,9 @@ def test_55_56_59_a_store_that_cannot_be_used_refuses_before_paying(case: Case, 
 def test_59_a_locked_ledger_refuses_before_paying(case: Case, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import sqlite3
 
-    from langchain_wan import _ledger
+    from langchain_wan import _database
 
-    monkeypatch.setattr(_ledger, "BUSY_TIMEOUT", 0.2)
+    monkeypatch.setattr(_database, "BUSY_TIMEOUT", 0.2)
     case.store.add(png())
     other = sqlite3.connect(tmp_path / "store" / "ledger.sqlite3", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
