@@ -38,7 +38,7 @@ class HistoryEntry:
     Attributes:
         state: `done`, `partial` (images are missing), `uncertain`, `refused`, `charged`, or `started` or `paid`
             while it runs.
-        cost_usd: Dollars charged; what may have been charged at most, where the state is `uncertain`.
+        cost_usd: Dollars charged; what may have been charged at most, until that is known.
         images: Ids of the images made.
         parents: Ids of the input images.
     """
@@ -338,7 +338,8 @@ def _left_behind(operation: Operation) -> Operation:
 
 def _entry(operation: Operation) -> HistoryEntry:
     request = operation.request
-    cost = operation.max_nano if operation.state in {"uncertain", "started"} else operation.cost_nano
+    is_open = operation.state in {"started", "paid", "uncertain"}
+    cost = operation.cost_nano or (operation.max_nano if is_open else 0)
     made = [] if operation.result is None else [image["id"] for image in operation.result["images"]]
     return HistoryEntry(
         operation_id=operation.id,
