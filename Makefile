@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEV := $(VENV)/.dev
 
-.PHONY: demo test crash check fix clean
+.PHONY: demo test crash mutation check fix clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -26,7 +26,13 @@ test: $(DEV)
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term-missing
 
 crash: $(DEV)  ## each step of a paid call is killed 20 times
-	CRASH_ROUNDS=20 $(BIN)/python -m pytest tests/integration_tests/test_crash.py
+	CRASH_ROUNDS=20 MACHINE_STEPS=10000 $(BIN)/python -m pytest -n 2 tests/integration_tests/test_crash.py \
+		tests/integration_tests/test_state_machine.py
+
+mutation: $(DEV)  ## how many mistakes in the code that decides about money the tests notice
+	$(BIN)/python -m pip install --quiet --group mutation
+	$(BIN)/mutmut run
+	$(BIN)/mutmut results
 
 check: $(DEV)  ## never edits; `make fix` does
 	$(BIN)/ruff format --check .
