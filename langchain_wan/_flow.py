@@ -21,6 +21,7 @@ from langchain_wan._steps import Acquire, Flow, Job, Release, Send, SendAll, Sle
 from langchain_wan._wire import Lost, NotSent, Outcome, Reply, WireRequest, generation_request, read_answer
 from langchain_wan.budget import Budget, over_budget, price_usd
 from langchain_wan.errors import (
+    HELD_BACK,
     ImageReferenceError,
     InvalidImageRequestError,
     NotSentError,
@@ -172,7 +173,7 @@ def _claimed(job: Job, digest: str) -> Flow[Operation | None]:
         return None
     _release_hold(job)
     if standing.kind == "over_budget":
-        raise over_budget()
+        raise over_budget(job.max_cost)
     return cast("Operation", standing.operation)
 
 
@@ -286,7 +287,7 @@ def _failure(job: Job, outcome: Outcome) -> tuple[WanError | None, float | None]
         kind = PaymentUncertainError if outcome.received is None else UnreadableAnswerError
         uncertain = kind(
             f"The request was sent, but no whole answer came: {outcome.reason}.",
-            next_step="It was not sent again; check the account before generating again.",
+            next_step=HELD_BACK,
             stage=outcome.stage,
             max_cost_usd=job.max_cost,
         )
@@ -349,7 +350,7 @@ def _resolved(job: Job, charged: bool) -> None:
 def _interrupted(job: Job) -> PaymentUncertainError:
     return PaymentUncertainError(
         "The call was interrupted after it was sent.",
-        next_step="It was not sent again; check the account before generating again.",
+        next_step=HELD_BACK,
         stage="interrupted",
         operation_id=job.operation_id,
         max_cost_usd=job.max_cost,

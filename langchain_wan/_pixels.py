@@ -184,6 +184,18 @@ def base64_bytes(text: str) -> bytes:
         raise NotAnImageError("not valid base64") from error
 
 
+def as_named(data: bytes, suffix: str) -> bytes:
+    """Return an image in the format that a file name's ending asks for; as it is where it asks for none."""
+    endings = {FORMATS[kind][1]: kind for kind in OPENED} | {".jpeg": "JPEG"}
+    kind = endings.get(suffix.lower())
+    if kind is None or FORMATS[kind][0] == inspect(data).mime_type:
+        return data
+    with decoded(data) as image:
+        out = io.BytesIO()
+        (image.convert("RGB") if kind in {"JPEG", "BMP"} else image).save(out, kind)
+    return out.getvalue()
+
+
 def png_of(image: Image.Image) -> bytes:
     """Return a Pillow image as PNG bytes."""
     out = io.BytesIO()

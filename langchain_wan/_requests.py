@@ -15,10 +15,12 @@ from pydantic import (
     StrictBool,
     StrictInt,
     StrictStr,
+    ValidationError,
     field_validator,
 )
 
 from langchain_wan._sources import Source, describe_source
+from langchain_wan.errors import InvalidImageRequestError
 
 # Source: https://aisa.one/docs/api-reference/chat/image-generation (2026-04-22): n is 1..4.
 MAX_N = 4
@@ -96,3 +98,14 @@ class ImageRequest(BaseModel):
         for name, value in super().__repr_args__():
             shown = tuple(describe_source(source).partition("?")[0] for source in self.images)
             yield name, shown if name == "images" else value
+
+
+def invalid_request(error: ValidationError) -> InvalidImageRequestError:
+    """Return the error that says in one line what is wrong with a request, without quoting it."""
+    found = "; ".join(
+        f"{'.'.join(str(part) for part in problem['loc']) or 'request'}: {problem['msg'].removeprefix('Value error, ')}"
+        for problem in error.errors(include_url=False, include_input=False, include_context=False)[:5]
+    )
+    return InvalidImageRequestError(
+        f"The image request is not valid: {found}.", next_step="Correct it.", advice=f"Not valid: {found}."
+    )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from langchain_wan._refusals import Refusal, refusal_for
-from langchain_wan.errors import PaymentUncertainError, StatusError, UnreadableAnswerError, WanError
+from langchain_wan.errors import HELD_BACK, PaymentUncertainError, StatusError, UnreadableAnswerError, WanError
 from langchain_wan.retry import retry_after_seconds
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def read_answer(reply: Reply, *, max_cost_usd: Decimal) -> Answer:
             raise _failure(reply, payload, max_cost_usd)
     raise UnreadableAnswerError(
         "The service answered without a picture.",
-        next_step="The raw answer is kept with the operation; check the account before generating again.",
+        next_step=f"The raw answer is kept. {HELD_BACK}",
         stage="read",
         status_code=reply.status,
         request_id=_request_id(reply, payload),
@@ -292,7 +292,7 @@ def _failure(reply: Reply, payload: Any, max_cost_usd: Decimal) -> WanError:
     kind = UnreadableAnswerError if reply.status == OK else PaymentUncertainError
     return kind(
         f"The service answered with HTTP {reply.status}{f' ({found.code})' if found.code else ''}.{said}",
-        next_step="It was not sent again, since it may have been worked on; check the account before generating again.",
+        next_step=HELD_BACK,
         stage="status",
         status_code=reply.status,
         code=found.code,

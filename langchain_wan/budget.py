@@ -165,7 +165,7 @@ class Budget:
         with self._lock:
             money_fits = self.max_usd is None or self._spent + self._held + usd <= self.max_usd
             if not money_fits or (self.max_images is not None and self._images + images > self.max_images):
-                raise over_budget()
+                raise over_budget(usd)
             self._held += usd
             self._images += images
         return Hold(usd, images)
@@ -195,8 +195,9 @@ class Budget:
         return f"Budget({', '.join(text for text in limits if not text.endswith('=None'))})"
 
 
-def over_budget() -> BudgetExceededError:
-    """Return the error of a call that does not fit; it names no figures that a model could play with."""
+def over_budget(usd: Decimal) -> BudgetExceededError:
+    """Return the error of a call that does not fit; its advice names no figures that a model could play with."""
     return BudgetExceededError(
-        "The budget does not allow this call.", next_step="Raise the budget, or ask for fewer images."
+        f"The budget does not allow this call, which may cost ${usd}.",
+        next_step="Raise the budget, or ask for fewer images.",
     )

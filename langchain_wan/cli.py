@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,6 +24,7 @@ except ImportError as error:  # pragma: no cover  the message is all there is
     raise SystemExit("langchain-wan needs its extra: pip install 'langchain-wan[cli]'") from error
 
 from langchain_wan._pixels import EXTENSIONS
+from langchain_wan._version import __version__
 from langchain_wan.client import WanClient
 from langchain_wan.errors import ImageReferenceError, InvalidImageRequestError, WanConfigurationError, WanError
 from langchain_wan.models import GeneratedImage, ImageResult
@@ -32,12 +34,12 @@ from langchain_wan.store import IMAGE_ID, ImageStore
 
 DEFAULT_FOLDER = Path("wan-images")
 Folder = typer.Option("--out", help="Where images land; also the store.")
-SHOWN_PROMPT = 60
 BAD_USAGE = (InvalidImageRequestError, ImageReferenceError, WanConfigurationError)
 
 app = typer.Typer(help="Make and edit images with Wan 2.7.", no_args_is_help=True, add_completion=False)
-out = Console()
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+# A terminal wraps at words; whoever reads a pipe gets whole lines.
+out = Console(width=None if sys.stdout.isatty() else 500)
+err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 10_000)
 
 
 def main() -> None:
@@ -45,14 +47,27 @@ def main() -> None:
     app()
 
 
+def _version(shown: bool) -> None:
+    if shown:
+        print(__version__)  # noqa: T201  the output of the option
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    """Make and edit images with Wan 2.7."""
+
+
 @app.command()
 def generate(
     prompt: Annotated[str, typer.Argument(help="What to show, or how to change the images.")],
     n: Annotated[int, typer.Option("-n", min=1, max=4, help="How many images; each is charged.")] = 1,
     model: Annotated[str, typer.Option(help="wan2.7-image or wan2.7-image-pro.")] = DEFAULT_MODEL,
-    image: Annotated[list[str] | None, typer.Option(help="A file, a URL or an id to edit or combine.")] = None,
+    image: Annotated[list[str] | None, typer.Option(help="A file, URL or id to edit; again for several.")] = None,
     folder: Annotated[Path, Folder] = DEFAULT_FOLDER,
-    sandbox: Annotated[bool, typer.Option(help="Use the built-in sandbox: placeholder pictures, no cost.")] = False,
+    sandbox: Annotated[bool, typer.Option("--sandbox", help="Use the sandbox: placeholders, no cost.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Make, edit or combine images."""
@@ -78,14 +93,18 @@ def history(
     """List what was made and paid: state, cost, images and the images that they were made from."""
     with _reported():
         entries = ImageStore(folder).history(limit) if folder.is_dir() else []
+    if not entries:
+        err.print(f"Nothing yet in {folder}.")
+        return
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("when", "state", "cost", "images", "from", "prompt"):
-        table.add_column(column, overflow="fold")
+    for column in ("when", "state", "cost", "images", "from"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("prompt", no_wrap=True, overflow="ellipsis")
     for entry in entries:
         when = entry.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
-        prompt = entry.prompt if len(entry.prompt) <= SHOWN_PROMPT else entry.prompt[: SHOWN_PROMPT - 1] + "…"
+        state = entry.state if entry.service.startswith("https:") else f"{entry.state} (sandbox)"
         images, parents = "\n".join(entry.images), "\n".join(entry.parents)
-        table.add_row(when, entry.state, f"${entry.cost_usd:f}", images, parents, Text(prompt))
+        table.add_row(when, state, f"${entry.cost_usd:f}", images, parents, Text(" ".join(entry.prompt.split())))
     out.print(table)
 
 
@@ -105,6 +124,20 @@ def resume(folder: Annotated[Path, Folder] = DEFAULT_FOLDER) -> None:
 
 
 @app.command()
+def resolve(
+    operation: Annotated[str, typer.Argument(help="As `history`, `resume` or the error names it.")],
+    charged: Annotated[bool, typer.Option("--charged/--not-charged", help="What the account says.")],
+    folder: Annotated[Path, Folder] = DEFAULT_FOLDER,
+) -> None:
+    """Settle a call whose outcome is unknown, so that an equal one may be sent again."""
+    try:
+        with _reported():
+            ImageStore(folder).resolve(operation, "charged" if charged else "not_charged")
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="OPERATION") from None
+
+
+@app.command()
 def balance() -> None:
     """Print the dollars left on the account."""
     with _reported():
@@ -119,14 +152,21 @@ def serve(
     """Run the pretend service on this machine until Ctrl-C."""
     from langchain_wan.sandbox import Sandbox
 
-    with Sandbox(port=port, latency=latency) as service:
+    service = Sandbox(port=port, latency=latency)
+    try:
+        service.start()
+    except OSError as error:
+        err.print(f"The sandbox can't listen on port {port}: {error.strerror}. Try --port 0.")
+        raise typer.Exit(1) from None
+    try:
         print(f"export AISA_BASE_URL={service.url} {KEY_VARIABLE}={service.api_key}", flush=True)  # noqa: T201
         err.print("The sandbox draws placeholders and charges nothing. Ctrl-C ends it.")
-        try:
-            while True:
-                time.sleep(3600)
-        except KeyboardInterrupt:
-            return
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        return
+    finally:
+        service.stop()
 
 
 def _service(sandbox: bool, stack: ExitStack) -> dict[str, Any]:
@@ -136,7 +176,7 @@ def _service(sandbox: bool, stack: ExitStack) -> dict[str, Any]:
     from langchain_wan.sandbox import Sandbox
 
     if not sandbox:
-        err.print(f"No {KEY_VARIABLE}: this uses the built-in sandbox, and the pictures are placeholders.")
+        err.print(f"No {KEY_VARIABLE}: using the built-in sandbox; the pictures are placeholders.")
     service = stack.enter_context(Sandbox())
     return {"base_url": service.url, "api_key": service.api_key}
 

@@ -7,14 +7,17 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pydantic import ValidationError
+
 from langchain_wan import _exchange
 from langchain_wan._executor import in_thread
 from langchain_wan._flow import generation, give_up
+from langchain_wan._requests import invalid_request
 from langchain_wan._retrieval import resumed
 from langchain_wan._slots import Slots, slots_for
 from langchain_wan._steps import Acquire, Call, Flow, Job, Notify, Release, Send, SendAll, Sleep, Step, Work
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Watcher = Callable[[WanEvent], object]
+Request = ImageRequest | str | Mapping[str, Any]
 
 logger = logging.getLogger("langchain_wan")
 BALANCE_TIMEOUT = 30.0
@@ -46,12 +50,16 @@ class WanClient(WanSettings):
     """
 
     def generate(
-        self, request: ImageRequest | str, *, on_event: Watcher | None = None, call: Call | None = None
+        self,
+        request: Request,
+        *,
+        on_event: Watcher | None = None,
+        call: Call | None = None,
     ) -> ImageResult:
         """Make the images of one request and wait for them, usually 10 to 120 s.
 
         Args:
-            request: What to make; a string is the prompt of one image.
+            request: What to make; a string is the prompt of one image, a dict the fields of an `ImageRequest`.
             on_event: Called with each `WanEvent`.
             call: Who calls; None means code.
 
@@ -63,7 +71,11 @@ class WanClient(WanSettings):
         return _Driver(self, job.service, on_event).run(generation(job))
 
     async def agenerate(
-        self, request: ImageRequest | str, *, on_event: Watcher | None = None, call: Call | None = None
+        self,
+        request: Request,
+        *,
+        on_event: Watcher | None = None,
+        call: Call | None = None,
     ) -> ImageResult:
         """Do what `generate` does; `on_event` may be a coroutine function.
 
@@ -124,9 +136,13 @@ class WanClient(WanSettings):
         driver = _AsyncDriver(self, service, None)
         return _dollars(await driver.send(WireRequest("GET", BALANCE_PATH), BALANCE_TIMEOUT))
 
-    def _job(self, request: ImageRequest | str, call: Call | None) -> Job:
-        if isinstance(request, str):
-            request = ImageRequest(prompt=request)
+    def _job(self, request: Request, call: Call | None) -> Job:
+        if not isinstance(request, ImageRequest):
+            fields = {"prompt": request} if isinstance(request, str) else request
+            try:
+                request = ImageRequest.model_validate(fields)
+            except ValidationError as error:
+                raise invalid_request(error) from None
         _give_up_calls_of_closed_loops()
         return Job(request, self, self.service(), call or Call(), time.monotonic)
 

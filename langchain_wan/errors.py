@@ -38,6 +38,13 @@ Charged = Literal["no", "maybe", "yes"]
 UNAVAILABLE = "Image generation is unavailable at the moment. Tell the user; calling again will not help."
 
 
+# What to do after a call that may have been paid.
+HELD_BACK = (
+    "It is not sent again, and an equal request is held back: check the account, then settle it with "
+    "ImageStore.resolve(operation_id, ...) or `langchain-wan resolve`."
+)
+
+
 class WanError(ToolException, ModelError, RuntimeError):
     """An image could not be delivered.
 
@@ -89,9 +96,14 @@ class WanError(ToolException, ModelError, RuntimeError):
         """Whether only the operator of the application can mend it: the model hears "unavailable"."""
         return self.advice == UNAVAILABLE
 
+    def __str__(self) -> str:
+        """Add the operation, which `resolve` and `resume` ask for, where money may have been spent."""
+        text = super().__str__()
+        return text if self.charged == "no" or self.operation_id is None else f"{text} Operation: {self.operation_id}."
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by text and attributes; the constructor's arguments are not kept."""
-        return _restore, (type(self), str(self), self.__dict__)
+        return _restore, (type(self), self.args[0], self.__dict__)
 
     @classmethod
     def _restored(cls, text: str, attributes: dict[str, Any]) -> Self:
@@ -128,7 +140,7 @@ class ImageReferenceError(WanError):
 class BudgetExceededError(WanError):
     """The budget does not allow this call; nothing was sent."""
 
-    default_advice = "The image budget is used up. Tell the user; do not call again."
+    default_advice = "The image budget does not allow this call. Tell the user; do not call again."
 
 
 class NotSentError(WanError):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Self, Typed
 from langchain_core.messages import HumanMessage, ToolMessage
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PrivateAttr,
@@ -25,7 +26,14 @@ from pydantic import (
 
 from langchain_wan import _gallery, _pixels
 from langchain_wan._executor import in_thread
-from langchain_wan._requests import MAX_N, MAX_PROMPT, MAX_REFERENCES, MAX_SEED, ImageRequest, Prompt
+from langchain_wan._requests import (
+    MAX_N,
+    MAX_PROMPT,
+    MAX_REFERENCES,
+    MAX_SEED,
+    ImageRequest,
+    Prompt,
+)
 from langchain_wan.errors import StoreError
 
 if TYPE_CHECKING:
@@ -142,7 +150,10 @@ class GeneratedImage(BaseModel):
         return f"data:{self.mime_type};base64,{self.base64}"
 
     def save(self, path: str | Path) -> Path:
-        """Write the bytes to a file and return its path; in a folder, the file is named by the id."""
+        """Write the picture to a file and return its path, whose folders are made.
+
+        In a folder, the file is named by the id. A name that ends with another image type gets that type.
+        """
         return self._written(path, self.read())
 
     async def asave(self, path: str | Path) -> Path:
@@ -173,14 +184,18 @@ class GeneratedImage(BaseModel):
 
     def _found(self, data: bytes | None) -> bytes:
         if data is None:
-            raise StoreError(f"The bytes of {self.id} are not in this store.", next_step="Name the store it is in.")
+            raise StoreError(
+                f"The bytes of {self.id} are not in this store.",
+                next_step="Pass the store they are in, as in ImageResult.from_message(message, store=...).",
+            )
         return data
 
     def _written(self, path: str | Path, data: bytes) -> Path:
         target = Path(path)
         if target.is_dir():
             target = target / f"{self.id}{_pixels.EXTENSIONS.get(self.mime_type, '')}"
-        target.write_bytes(data)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(_pixels.as_named(data, target.suffix))
         return target
 
     def __eq__(self, other: object) -> bool:
@@ -287,7 +302,10 @@ class ImageResult(BaseModel):
         """
         artifact = getattr(message, "artifact", None)
         if not isinstance(artifact, Mapping) or "images" not in artifact:
-            raise ValueError("this message carries no image result in its artifact")
+            raise ValueError(
+                "this carries no image result: tool.invoke({...}) returns text alone; pass a ToolCall, whose message "
+                "has the artifact, or use tool.generator"
+            )
         result = cls.model_validate(dict(artifact))
         for image in result.images:
             image.attached(store)
@@ -301,14 +319,19 @@ class ImageResult(BaseModel):
         return _gallery.gallery(f"{self.prompt} · {self.model} · ${self.cost_usd.normalize():f}", cards)
 
 
+def list_of_one(value: Any) -> Any:
+    """Return a list where one string stands for it, as models write it now and then."""
+    return [value] if isinstance(value, str) else value
+
+
 class WanImageInput(BaseModel):
     """Make, edit or combine images."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     prompt: Prompt = Field(description="What to show, or how to change the images.")
-    images: Annotated[Sequence[StrictStr], Field(max_length=MAX_REFERENCES)] = Field(
-        default=(), description="Ids, names or URLs of images to edit or combine. Empty makes a new image."
+    images: Annotated[Sequence[StrictStr], Field(max_length=MAX_REFERENCES), BeforeValidator(list_of_one)] = Field(
+        default=(), description="Ids or URLs of images to edit or combine. Empty makes a new image."
     )
     n: Annotated[StrictInt, Field(ge=1, le=MAX_N)] = Field(default=1, description="How many; each is charged.")
     model: Literal["wan2.7-image", "wan2.7-image-pro"] = Field(

@@ -13,6 +13,7 @@ from langchain_core.runnables.config import merge_configs
 from pydantic import BaseModel, ValidationError
 
 from langchain_wan._blocks import is_image_block, text_of
+from langchain_wan._requests import invalid_request
 from langchain_wan.client import WanClient
 from langchain_wan.errors import NOT_CHARGED, InvalidImageRequestError
 from langchain_wan.models import ImageRequest, ImageResult, WanEvent, WanImageInput
@@ -164,17 +165,6 @@ def request_of(value: GeneratorInput, extra: Mapping[str, Any] | None = None) ->
         raise invalid_request(error) from None
 
 
-def invalid_request(error: ValidationError) -> InvalidImageRequestError:
-    """Return the error that says in one line what is wrong with a request, without quoting it."""
-    found = "; ".join(
-        f"{'.'.join(str(part) for part in problem['loc']) or 'request'}: {problem['msg'].removeprefix('Value error, ')}"
-        for problem in error.errors(include_url=False, include_input=False, include_context=False)[:5]
-    )
-    return InvalidImageRequestError(
-        f"The image request is not valid: {found}.", next_step="Correct it.", advice=f"Not valid: {found}."
-    )
-
-
 def _fields_of(value: Any) -> dict[str, Any]:
     if isinstance(value, str):
         return {"prompt": value}
@@ -186,13 +176,16 @@ def _fields_of(value: Any) -> dict[str, Any]:
         return _from_messages([value])
     if isinstance(value, Mapping):
         return dict(value)
+    if isinstance(value, Sequence) and value and all(isinstance(one, str) for one in value):
+        what, next_step = "A list of strings is no image request.", "For several prompts, use batch()."
+        raise InvalidImageRequestError(what, next_step=next_step)
     if isinstance(value, Sequence):
         try:
             return _from_messages(convert_to_messages(cast("Any", value)))
         except (ValueError, NotImplementedError):
             pass
     raise InvalidImageRequestError(
-        f"A {type(value).__name__} is no image request.",
+        f"This is no image request but of type {type(value).__name__}.",
         next_step="Pass a prompt, a dict, an ImageRequest, messages or a prompt value.",
     )
 

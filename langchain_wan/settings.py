@@ -50,6 +50,10 @@ def _secret(value: Any) -> Any:
     return SecretStr(value) if isinstance(value, str) else value
 
 
+def _store(value: Any) -> Any:
+    return ImageStore(value) if isinstance(value, str | os.PathLike) else value
+
+
 def _price(value: Decimal) -> Decimal:
     if not value.is_finite() or value < 0:
         raise ValueError("a price has to be a finite number of dollars, at least 0")
@@ -64,7 +68,7 @@ class WanSettings(BaseModel):
         base_url: None means the environment's `AISA_BASE_URL`, else the real service.
         model: The model of requests that name none.
         prices: Dollars an image by model, over the built-in table.
-        store: Where images and the ledger live; the default is one memory for the process.
+        store: Where images and the ledger live, an `ImageStore` or a folder; the default is one memory for the process.
         budget: A `Budget`, or a function of the runtime (None outside a graph) that returns one; None: no limit.
         retry: Attempts and waits for what certainly did no work.
         timeout: Seconds for the answer of one request; queueing does not count. Upstream gives up at 300.
@@ -86,7 +90,7 @@ class WanSettings(BaseModel):
     base_url: str | None = None
     model: Annotated[str, Field(min_length=1)] = DEFAULT_MODEL
     prices: dict[str, Annotated[Decimal, AfterValidator(_price)]] = Field(default_factory=dict)
-    store: ImageStore = Field(default_factory=ImageStore.default)
+    store: Annotated[ImageStore, BeforeValidator(_store)] = Field(default_factory=ImageStore.default)
     budget: Budget | Callable[[Any], Budget] | None = None
     retry: RetryPolicy = RetryPolicy()
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 330.0

@@ -36,6 +36,7 @@ class HistoryEntry:
     """One operation of a store, as `history` lists it.
 
     Attributes:
+        service: The address that answered.
         state: `done`, `partial` (images are missing), `uncertain`, `refused`, `charged`, or `started` or `paid`
             while it runs.
         cost_usd: Dollars charged; what may have been charged at most, until that is known.
@@ -44,6 +45,7 @@ class HistoryEntry:
     """
 
     operation_id: str
+    service: str
     state: State
     model: str
     prompt: str
@@ -309,7 +311,7 @@ def bytes_of(source: Any) -> bytes:
 def error_facts(error: WanError) -> dict[str, Any]:
     """Return an error as JSON values, so that it can be raised again in another process."""
     plain = {name: str(value) if isinstance(value, Decimal) else value for name, value in vars(error).items()}
-    return {"type": type(error).__name__, "text": str(error), "attributes": plain}
+    return {"type": type(error).__name__, "text": error.args[0], "attributes": plain}
 
 
 def error_from(facts: Mapping[str, Any]) -> WanError:
@@ -343,6 +345,7 @@ def _entry(operation: Operation) -> HistoryEntry:
     made = [] if operation.result is None else [image["id"] for image in operation.result["images"]]
     return HistoryEntry(
         operation_id=operation.id,
+        service=operation.service,
         state=operation.state,
         model=request["model"],
         prompt=request["prompt"],

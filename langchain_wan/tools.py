@@ -6,10 +6,9 @@ import hashlib
 import json
 import logging
 import uuid
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from functools import lru_cache, partial
+from functools import partial
 from typing import Annotated, Any, Literal, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
@@ -17,15 +16,26 @@ from langchain_core.callbacks.manager import adispatch_custom_event, dispatch_cu
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, InjectedToolArg, ToolException
-from pydantic import BaseModel, Field, PrivateAttr, ValidationError, create_model, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    create_model,
+    field_validator,
+    model_validator,
+)
 
 from langchain_wan._executor import in_thread
+from langchain_wan._requests import invalid_request
+from langchain_wan._runtime import configurable_of, injected, turn_of, warn_of_memory
 from langchain_wan._steps import Call
 from langchain_wan.budget import price_usd
 from langchain_wan.client import WanClient
 from langchain_wan.errors import InvalidImageRequestError, WanConfigurationError, WanError
-from langchain_wan.models import MAX_N, MAX_REFERENCES, ImageRequest, ImageResult, WanImageInput
-from langchain_wan.runnables import EVENT, WanImageGenerator, invalid_request, model_metadata, note_cost
+from langchain_wan.models import MAX_N, MAX_REFERENCES, ImageRequest, ImageResult, WanImageInput, list_of_one
+from langchain_wan.runnables import EVENT, WanImageGenerator, model_metadata, note_cost
 from langchain_wan.settings import WanSettings
 
 logger = logging.getLogger("langchain_wan")
@@ -203,6 +213,7 @@ class WanImageTool(WanSettings, BaseTool):
     def _request(
         self, prompt: str, images: Sequence[str], n: int, model: str | None, parameters: Mapping[str, Any]
     ) -> ImageRequest:
+        images = list_of_one(images)
         chosen = model or self.model
         problems = {
             "model": chosen not in self.models,
@@ -223,13 +234,12 @@ class WanImageTool(WanSettings, BaseTool):
             raise invalid_request(error) from None
 
     def _call(self, runtime: Any) -> Call:
-        if not hasattr(runtime, "config") or not hasattr(runtime, "state"):
-            runtime = None  # a value that a model wrote where LangGraph injects: no runtime
+        runtime = injected(runtime)
         scope = self._scope_name(runtime)
         names = None if runtime is None else partial(self.store.catalog.names, scope)
-        configurable = _configurable(runtime)
+        configurable = configurable_of(runtime)
         if self.store.path is None:
-            _warn_of_memory(configurable.get("__pregel_checkpointer"))
+            warn_of_memory(configurable.get("__pregel_checkpointer"))
         tool_call_id = getattr(runtime, "tool_call_id", None)
         operation_id = None
         if configurable.get("thread_id") and tool_call_id:
@@ -240,7 +250,7 @@ class WanImageTool(WanSettings, BaseTool):
             scope=scope,
             operation_id=operation_id,
             tool_call_id=tool_call_id,
-            turn=_turn(runtime),
+            turn=turn_of(runtime),
             by_model=True,
             names=names,
             runtime=runtime,
@@ -250,8 +260,8 @@ class WanImageTool(WanSettings, BaseTool):
         if self.scope == "store":
             return ""
         if self.scope == "thread":
-            thread_id = _configurable(runtime).get("thread_id")
-            return f"thread:{thread_id}" if thread_id else self._own_scope
+            thread_id = configurable_of(runtime).get("thread_id")
+            return str(thread_id) if thread_id else self._own_scope
         if runtime is None:
             raise WanConfigurationError("The scope function needs a runtime: call the tool in a LangGraph agent.")
         try:
@@ -260,7 +270,7 @@ class WanImageTool(WanSettings, BaseTool):
             raise WanConfigurationError(f"The scope function failed: {type(error).__name__}.") from error
         if not isinstance(named, str) or not named:
             raise WanConfigurationError("The scope function has to return a name.")
-        return f"named:{named}"
+        return named
 
     def _output(self, result: ImageResult) -> tuple[str, dict[str, Any]]:
         artifact = result.model_dump(mode="json")
@@ -312,44 +322,13 @@ def _with_error(output: Any, failures: Sequence[WanError]) -> Any:
     return output
 
 
-def _configurable(runtime: Any) -> Mapping[str, Any]:
-    config = getattr(runtime, "config", None)
-    found = config.get("configurable") if isinstance(config, Mapping) else None
-    return found if isinstance(found, Mapping) else {}
-
-
-@lru_cache(maxsize=1)
-def _warn_once() -> None:
-    warnings.warn(
-        "This conversation is checkpointed, but its images are stored in memory: after a restart their ids work only "
-        "as long as their URLs. Use WanImageTool(store=ImageStore('a folder')) to keep them.",
-        UserWarning,
-        stacklevel=2,
-    )
-
-
-def _warn_of_memory(checkpointer: Any) -> None:
-    if checkpointer is not None and not type(checkpointer).__name__.endswith("MemorySaver"):
-        _warn_once()
-
-
-def _turn(runtime: Any) -> str:
-    """Name the newest message of a person: what it asks again may be paid again."""
-    state = getattr(runtime, "state", None)
-    messages = state.get("messages", ()) if isinstance(state, Mapping) else getattr(state, "messages", ())
-    for place in range(len(messages) - 1, -1, -1):
-        if getattr(messages[place], "type", None) == "human":
-            return f"{place} {messages[place].id}"
-    return ""
-
-
 def _schema(tool: WanImageTool) -> type[BaseModel]:
     """Return the arguments that the model sees: a field with one choice is left out."""
     full = WanImageInput.model_fields
     fields: dict[str, Any] = {"prompt": (full["prompt"].rebuild_annotation(), full["prompt"])}
     if tool.max_references:
         images = full["images"].asdict()["attributes"]
-        limited = Annotated[Sequence[str], Field(max_length=tool.max_references)]
+        limited = Annotated[Sequence[str], Field(max_length=tool.max_references), BeforeValidator(list_of_one)]
         fields["images"] = (limited, Field(default=(), description=images["description"]))
     if tool.max_n > 1:
         fields["n"] = (

@@ -326,7 +326,7 @@ def test_threads_do_not_know_each_others_images(tool: WanImageTool, sandbox: San
 
 def test_a_scope_can_be_the_whole_store_or_named_by_the_runtime(sandbox: Sandbox) -> None:
     store = ImageStore()
-    image = store.add(WanImageTool(**access(sandbox)).generator.invoke("a fox").images[0].read(), scope="named:team")
+    image = store.add(WanImageTool(**access(sandbox)).generator.invoke("a fox").images[0].read(), scope="team")
     edit = tool_call(prompt="make it night", images=[image.id])
     assert WanImageTool(**access(sandbox, store=store)).invoke(edit).status == "error"
     assert WanImageTool(**access(sandbox, store=store), scope="store").invoke(edit).status == "success"

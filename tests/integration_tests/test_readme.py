@@ -48,7 +48,7 @@ def test_every_python_block_runs_as_it_stands(service: Sandbox, monkeypatch: pyt
     for block in blocks:
         exec(compile(block, "README.md", "exec"), namespace)  # noqa: S102  our own README
     assert len(namespace["several"]) == 2
-    assert len(posts(service)) == 2 + 1 + 1 + 1 + 2 + 1  # agent, chain, night, both, several, client
+    assert len(posts(service)) == 2 + 1 + 1 + 1 + 2 + 1 + 1  # agent, chain, night, both, several, client, errors
 
 
 def test_every_command_is_one_that_exists(service: Sandbox) -> None:
@@ -86,6 +86,6 @@ def test_every_setting_is_listed() -> None:
 
 
 def test_links_and_pictures_point_at_files_that_exist() -> None:
-    targets = re.findall(r"\]\((?!https?://)([^)#]+)\)", README)
+    targets = re.findall(r"\]\((?!https?://)([^)#]+)[^)]*\)", README)
     assert targets
     assert [target for target in targets if not (ROOT / target).exists()] == []

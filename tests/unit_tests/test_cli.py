@@ -11,8 +11,9 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from langchain_wan import ImageStore
+from langchain_wan import ImageStore, WanClient, __version__
 from langchain_wan.cli import app
+from langchain_wan.errors import PaidButNotRetrievedError
 from langchain_wan.sandbox import Sandbox
 from tests.conftest import posts
 
@@ -101,6 +102,55 @@ def test_a_service_that_says_no_is_one_line_and_exit_code_1(tmp_path: Path, monk
     assert done.stderr.count("\n") == 1
     assert "content policy" in done.stderr
     assert "Nothing was charged" in done.stderr
+
+
+def test_history_resume_and_resolve_show_and_settle_what_is_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "Nothing yet" in runner.invoke(app, ["history"]).stderr
+    with Sandbox(faults=["disconnect"]) as service:
+        monkeypatch.setenv("AISA_API_KEY", service.api_key)
+        monkeypatch.setenv("AISA_BASE_URL", service.url)
+        lost = runner.invoke(app, ["generate", "a red fox"])
+        assert lost.exit_code == 1
+        operation = re.findall(r"Operation: (\w+)", lost.stderr)[0]
+        assert "langchain-wan resolve" in lost.stderr
+        assert runner.invoke(app, ["generate", "a red fox"]).exit_code == 1
+        assert f"{operation} is uncertain, $0.030: a red fox" in runner.invoke(app, ["resume"]).stderr
+        assert runner.invoke(app, ["resolve", "nonsense", "--not-charged"]).exit_code == 2
+        assert runner.invoke(app, ["resolve", operation, "--not-charged"]).exit_code == 0
+        made = IMAGE_ID.findall(runner.invoke(app, ["generate", "a red fox"]).stdout)[0]
+        assert len(posts(service)) == 2
+    lines = runner.invoke(app, ["history"]).stdout.splitlines()
+    assert [line.split()[2] for line in lines[1:]] == ["done", "refused"]
+    assert made in lines[1]
+
+
+def test_resume_fetches_what_was_paid(service: Sandbox, tmp_path: Path) -> None:
+    client = WanClient(
+        base_url=service.url, api_key=service.api_key, store=ImageStore("wan-images"), download_timeout=0.0001
+    )
+    with pytest.raises(PaidButNotRetrievedError):
+        client.generate("a red fox")
+    done = runner.invoke(app, ["resume"])
+    assert done.exit_code == 0
+    made = IMAGE_ID.findall(done.stdout)[0]
+    assert (tmp_path / "wan-images" / f"{made}.png").is_file()
+    assert "nothing to fetch" in runner.invoke(app, ["resume"]).stderr
+    assert len(posts(service)) == 1
+
+
+def test_a_port_that_is_taken_is_one_line(service: Sandbox) -> None:
+    port = service.url.split(":")[2].partition("/")[0]
+    done = runner.invoke(app, ["sandbox", "--port", port])
+    assert done.exit_code == 1
+    assert done.stderr.count("\n") == 1
+    assert "--port 0" in done.stderr
+
+
+def test_the_version_is_printed() -> None:
+    assert runner.invoke(app, ["--version"]).stdout == f"{__version__}\n"
 
 
 def test_balance_is_one_line(service: Sandbox) -> None:

@@ -11,7 +11,18 @@ PACKAGE = Path(__file__).parents[2] / "langchain_wan"
 
 # A module imports only from rows above its own line here.
 ROWS = (
-    {"_version", "errors", "_drawing", "_blocks", "_executor", "_gallery", "_metadata", "_owners", "_slots"},
+    {
+        "_version",
+        "errors",
+        "_drawing",
+        "_blocks",
+        "_executor",
+        "_gallery",
+        "_metadata",
+        "_owners",
+        "_runtime",
+        "_slots",
+    },
     {"sandbox", "_pixels", "_sources", "_addresses", "_blobs", "_database"},
     {"_catalog", "_ledger"},
     {"_requests"},

@@ -544,9 +544,21 @@ async def test_an_image_is_saved_while_the_default_threads_are_full_of_waiting_t
     assert path.read_bytes() == PNG
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        made().save(tmp_path / "missing" / "fox.png")
+def test_a_folder_that_is_not_there_is_made(tmp_path: Path) -> None:
+    assert made().save(tmp_path / "missing" / "fox.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("a.jpg", "JPEG"), ("a.JPEG", "JPEG"), ("a.webp", "WEBP"), ("a.png", "PNG")]
+)
+def test_a_name_that_ends_with_another_type_gets_that_type(name: str, kind: str, tmp_path: Path) -> None:
+    with Image.open(made().save(tmp_path / name)) as image:
+        assert image.format == kind
+
+
+def test_a_name_with_no_or_a_foreign_ending_gets_the_bytes_as_they_are(tmp_path: Path) -> None:
+    for name in ("fox", "fox.bin"):
+        assert made().save(tmp_path / name).read_bytes() == made().read()
 
 
 def test_an_image_of_a_posted_artifact_is_never_saved_outside_the_folder(tmp_path: Path) -> None:
@@ -813,10 +825,13 @@ def test_the_defaults_of_the_schema_are_a_new_image() -> None:
     assert (list(given_input.images), given_input.n, given_input.model) == ([], 1, "wan2.7-image")
 
 
+def test_one_id_stands_for_a_list_of_one() -> None:
+    assert list(WanImageInput.model_validate({"prompt": "a fox", "images": PLAIN_ID}).images) == [PLAIN_ID]
+
+
 @pytest.mark.parametrize(
     "fields",
     [
-        {"images": PLAIN_ID},
         {"images": [5]},
         {"images": [PLAIN_ID] * 10},
         {"images": [{"type": "image", "url": URL}]},
