@@ -26,6 +26,11 @@ ORPHAN_AGE = 86_400  # seconds
 ROOM_FOR_AN_IMAGE = 64 * 2**20  # bytes: its raw answer in base64 and the image itself, at 4K
 
 
+# One for all stores in memory: a fork waits for it, so that the child finds no half-done change.
+_LOCK = threading.RLock()
+os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
+
+
 class Held:
     """Bytes in memory; whoever keeps this object keeps them."""
 
@@ -48,7 +53,7 @@ class MemoryBlobs:
         self._kept: OrderedDict[str, Held] = OrderedDict()
         self._alive: weakref.WeakValueDictionary[str, Held] = weakref.WeakValueDictionary()
         self._raw: dict[str, bytes] = {}
-        self._lock = threading.Lock()
+        self._lock = _LOCK
         self._warned = False
 
     def check_room(self, images: int) -> None:
@@ -75,7 +80,7 @@ class MemoryBlobs:
                     f"The in-memory image store holds {self._cap >> 20} MiB: the oldest images go now. "
                     "Use ImageStore(path) to keep them."
                 )
-                warnings.warn(text, ResourceWarning, stacklevel=2)
+                warnings.warn(text, UserWarning, stacklevel=2)
 
     def read(self, sha256: str) -> bytes | None:
         """Return the bytes, or None if they are not here."""
@@ -131,8 +136,8 @@ class DiskBlobs:
     def write(self, sha256: str, data: bytes) -> Any:
         """Write bytes; when this returns they are on the disk. Nothing is held in memory."""
         target = self._blob(sha256)
-        if not target.exists():
-            with _disk_errors():
+        with _disk_errors():
+            if not target.exists() or target.stat().st_size != len(data):
                 _write_atomically(target, data)
         return None
 

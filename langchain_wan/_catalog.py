@@ -25,7 +25,7 @@ class Catalog:
                 " WHERE json_extract(excluded.facts, '$.url') IS NOT NULL",
                 (image_id, json.dumps(dict(facts)), now),
             )
-            connection.execute("INSERT OR IGNORE INTO names VALUES (?,?,?,?)", (scope, image_id, image_id, now))
+            connection.execute("INSERT OR REPLACE INTO names VALUES (?,?,?,?)", (scope, image_id, image_id, now))
 
     def image(self, image_id: str, scope: str) -> dict[str, Any] | None:
         """Return what is recorded of an image that a scope knows, or None; the scope `""` knows every image."""
@@ -38,15 +38,16 @@ class Catalog:
         return None if row is None else json.loads(row[0])
 
     def image_at(self, url: str, scope: str) -> dict[str, Any] | None:
-        """Return the image that a URL showed, its query ignored, or None."""
+        """Return the image that a URL showed, or None; a query is ignored where that leaves one image."""
         query = (
-            "SELECT facts FROM images JOIN names ON names.image_id = images.id WHERE (? = '' OR scope = ?)"
-            " AND substr(json_extract(facts, '$.url') || '?', 1, length(?) + 1) = ? || '?' LIMIT 1"
+            "SELECT DISTINCT facts FROM images JOIN names ON names.image_id = images.id WHERE (? = '' OR scope = ?)"
+            " AND substr(json_extract(facts, '$.url') || '?', 1, length(?) + 1) = ? || '?' LIMIT 100"
         )
         bare = url.partition("?")[0].partition("#")[0]
         with self._database.transaction() as connection:
-            row = connection.execute(query, (scope, scope, bare, bare)).fetchone()
-        return None if row is None else json.loads(row[0])
+            found = [json.loads(row[0]) for row in connection.execute(query, (scope, scope, bare, bare))]
+        exact = next((facts for facts in found if facts["url"] == url), None)
+        return exact or (found[0] if len(found) == 1 else None)
 
     def forget_image(self, image_id: str, scope: str) -> bool:
         """Forget that a scope knows an image, `""` meaning every scope; say whether nobody knows it any more."""
@@ -61,9 +62,9 @@ class Catalog:
 
     def images_before(self, moment: float, scope: str) -> list[str]:
         """Return the ids of the images that a scope has known since before a moment."""
-        query = "SELECT DISTINCT image_id FROM names WHERE created_at < ? AND (? = '' OR scope = ?)"
+        query = "SELECT image_id FROM names WHERE (? = '' OR scope = ?) GROUP BY image_id HAVING max(created_at) < ?"
         with self._database.transaction() as connection:
-            return [row[0] for row in connection.execute(query, (moment, scope, scope))]
+            return [row[0] for row in connection.execute(query, (scope, scope, moment))]
 
     def names(self, scope: str, limit: int = 20) -> list[str]:
         """Return the names that a scope knows, the newest last."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
 from langchain_wan._addresses import RefusedAddressError, target_of
+from langchain_wan._executor import in_thread
 from langchain_wan._pixels import MAX_FILE_BYTES
 from langchain_wan._version import __version__
 from langchain_wan._wire import Lost, NotSent, Outcome, Reply, WireRequest
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 ANSWER_CAP = 256 * 2**20  # four 4K pictures in base64 can pass 100 MB
 MAX_REDIRECTS = 3
+EXAMINED = 2**20  # bytes of an answer in which a key is looked for: refusals are short
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 USER_AGENT = f"langchain-wan/{__version__}"
 
@@ -36,11 +38,18 @@ def send(request: WireRequest, service: Service, settings: WanSettings, deadline
 
 async def asend(request: WireRequest, service: Service, settings: WanSettings, deadline: float) -> Outcome:
     """Do what `send` does without blocking the event loop."""
-    from langchain_wan import _guard
-
+    _guard = await in_thread(_loaded_guard)
     route = _guard.Route(deadline, proxy=settings.proxy)
     url, headers = service.base_url + request.path, _with_key(request, service)
     return _without_key(await _guard.aexchange(request.method, url, headers, request.body, route, ANSWER_CAP), service)
+
+
+def _loaded_guard() -> Any:
+    # Importing httpx and reading certificates take longer than an event loop should wait.
+    from langchain_wan import _guard
+
+    _guard.tls_context()
+    return _guard
 
 
 def _with_key(request: WireRequest, service: Service) -> Mapping[str, str]:
@@ -57,8 +66,10 @@ def _with_key(request: WireRequest, service: Service) -> Mapping[str, str]:
 def _without_key(outcome: Outcome, service: Service) -> Outcome:
     # A gateway that refuses a key may quote it; no error, log or kept answer is to hold it.
     key = service.api_key.get_secret_value().encode()
-    if isinstance(outcome, Reply) and key in outcome.body:
+    if isinstance(outcome, Reply) and len(outcome.body) <= EXAMINED and key in outcome.body:
         return replace(outcome, body=outcome.body.replace(key, b"[key]"))
+    if isinstance(outcome, Lost) and outcome.received is not None and len(outcome.received) <= EXAMINED:
+        return replace(outcome, received=outcome.received.replace(key, b"[key]"))
     return outcome
 
 
@@ -91,8 +102,7 @@ class Download:
 
     async def arun(self, url: str) -> Outcome:
         """Do what `run` does without blocking the event loop."""
-        from langchain_wan import _guard
-
+        _guard = await in_thread(_loaded_guard)
         hops = self._hops(url)
         try:
             request = next(hops)

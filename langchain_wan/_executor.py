@@ -29,7 +29,16 @@ os.register_at_fork(after_in_child=lambda: globals().update(_lock=threading.Lock
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a function in one of the threads and return what it returns."""
     call = functools.partial(contextvars.copy_context().run, function, *args, **kwargs)
-    return await asyncio.get_running_loop().run_in_executor(_executor(), call)
+    try:
+        future = asyncio.wrap_future(_executor().submit(call))
+    except RuntimeError:  # the interpreter is ending: no new work for threads
+        return call()
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        # What the thread does has effects: the wait ends when they are known, not before.
+        await asyncio.wait([future])
+        raise
 
 
 def _executor() -> ThreadPoolExecutor:

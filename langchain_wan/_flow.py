@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
 from typing import cast
-from weakref import WeakKeyDictionary, ref
 
 from langchain_wan import references
-from langchain_wan._ledger import Claim, Limit, Operation, Standing
-from langchain_wan._retrieval import recorded, resumed, retrieved
+from langchain_wan._claims import claimed, give_up, interrupted
+from langchain_wan._ledger import Operation
+from langchain_wan._retrieval import keep_raw, recorded, resumed, retrieved
 from langchain_wan._steps import Acquire, Flow, Job, Release, Send, SendAll, Sleep, Work
 from langchain_wan._wire import Lost, NotSent, Outcome, Reply, WireRequest, generation_request, read_answer
-from langchain_wan.budget import Budget, over_budget, price_usd
+from langchain_wan.budget import price_usd
 from langchain_wan.errors import (
     HELD_BACK,
     ImageReferenceError,
@@ -28,11 +27,10 @@ from langchain_wan.errors import (
     PaymentUncertainError,
     StatusError,
     UnreadableAnswerError,
-    WanConfigurationError,
     WanError,
 )
 from langchain_wan.models import ImageResult
-from langchain_wan.store import error_facts, error_from, nano
+from langchain_wan.store import error_facts, error_from
 
 TWIN_WAIT = 0.05  # seconds between two looks at an operation that somebody else is carrying out
 
@@ -60,20 +58,19 @@ def generation(job: Job) -> Flow[ImageResult]:
 
 
 def _found_or_made(job: Job, digest: str) -> Flow[ImageResult]:
-    ledger = job.settings.store.ledger
-    existing = yield Work(lambda: ledger.operation(job.service.base_url, job.operation_id))
+    existing = yield Work(lambda: job.store.ledger.operation(job.service.base_url, job.operation_id))
     if existing is not None and existing.state != "refused":
         return (yield from _settled_before(job, digest, existing))
     found = yield from _references(job)
     job.parents = [reference.image_id for reference in found if reference.image_id]
-    taken = yield from _claimed(job, digest)
+    taken = yield from claimed(job, digest)
     if taken is not None:
         return (yield from _settled_before(job, digest, taken))
     try:
         yield job.notify("queued")
         reply = yield from _paid_reply(job, found)
         answer = yield from recorded(job, reply)
-        return (yield from retrieved(job, answer))
+        result = yield from retrieved(job, answer)
     except GeneratorExit:
         give_up(job)  # the loop or the process ends: there is no one left to carry out a step
         raise
@@ -81,10 +78,11 @@ def _found_or_made(job: Job, digest: str) -> Flow[ImageResult]:
         failure = error if isinstance(error, WanError) else None
         yield Work(lambda: give_up(job, failure))
         raise
+    return result
 
 
 def _references(job: Job) -> Flow[list[references.Reference]]:
-    naming = references.Naming(job.store, job.settings.reference_urls, job.call.by_model, job.call.names)
+    naming = references.Naming(job.store, job.settings.reference_urls, job.call.by_model, job.call.names, job.call.only)
     found = yield Work(lambda: references.resolve(job.request.images, naming))
     missing = [place for place, reference in enumerate(found) if reference.fetch]
     if missing:
@@ -102,107 +100,32 @@ def _references(job: Job) -> Flow[list[references.Reference]]:
     return fitted
 
 
-def _hold_money(job: Job) -> Limit | None:
-    """Hold what the call may cost in a budget of this process, or return the limit that the ledger has to check."""
-    job.budget = _budget(job)
-    limit = None if job.budget is None else job.budget.limit()
-    if job.budget is not None and limit is None:
-        job.hold = job.budget.reserve(job.max_cost, job.request.n)
-    elif job.budget is not None:
-        job.budget.count_in(partial(job.store.ledger.spent, service=job.service.base_url))
-    return limit
-
-
-def _budget(job: Job) -> Budget | None:
-    budget = job.settings.budget
-    if budget is None or isinstance(budget, Budget):
-        return budget
-    found = budget(job.call.runtime)
-    if found.name is None and _replaces_a_forgotten_one(budget, job.call.scope, found):
-        raise WanConfigurationError(
-            "The budget function returned a new unnamed Budget where it had returned one before: it would never limit "
-            "anything. Return the same object each time, or a named Budget."
-        )
-    return found
-
-
-# The last unnamed budget that a function returned for a scope. Whoever keeps a budget for each user keeps it alive;
-# one that is gone when the next one comes was made for a single call.
-_last: WeakKeyDictionary[Callable[..., Budget], dict[str, ref[Budget]]] = WeakKeyDictionary()
-
-
-def _replaces_a_forgotten_one(function: Callable[..., Budget], scope: str, found: Budget) -> bool:
-    last = _last.setdefault(function, {})
-    forgotten = scope in last and last[scope]() is None
-    last[scope] = ref(found)
-    return forgotten
-
-
-def _claimed(job: Job, digest: str) -> Flow[Operation | None]:
-    """Take the operation and hold its money; return the operation that stands in the way, if one does."""
-    limit = _hold_money(job)
-    claim = Claim(
-        service=job.service.base_url,
-        id=job.operation_id,
-        scope=job.call.scope,
-        fingerprint=digest,
-        turn=job.call.turn,
-        named_by_caller=job.request.operation_id is not None,
-        max_nano=nano(job.max_cost),
-        request={
-            "model": job.model,
-            "prompt": job.request.prompt,
-            "n": job.request.n,
-            "parents": job.parents,
-            "metadata": job.request.metadata,
-        },
-        limit=limit,
-    )
-
-    def taken() -> Standing:
-        job.store.blobs.check_room(job.request.n)
-        return job.store.ledger.claim(claim)
-
-    try:
-        standing = yield Work(taken)
-    except BaseException:
-        _release_hold(job)
-        raise
-    if standing.kind == "claimed":
-        job.state = "claimed"
-        return None
-    _release_hold(job)
-    if standing.kind == "over_budget":
-        raise over_budget(job.max_cost)
-    return cast("Operation", standing.operation)
-
-
 def _settled_before(job: Job, digest: str, operation: Operation) -> Flow[ImageResult]:
     """Answer from an operation that was begun before; nothing is sent."""
-    if operation.fingerprint != digest:
+    if operation.fingerprint != digest or operation.scope != job.scope:
         raise InvalidImageRequestError(
             "This operation_id was used with another request.", next_step="Use a new operation_id."
         )
-    ledger = job.settings.store.ledger
-    deadline = job.clock() + job.settings.timeout
-    while operation.state in {"started", "paid"} and ledger.is_alive(operation.owner) and job.clock() < deadline:
-        yield Sleep(TWIN_WAIT)
-        again = yield Work(partial(ledger.operation, operation.service, operation.id))
-        operation = again or operation
-    if operation.state == "done":
-        result: ImageResult = yield Work(lambda: job.store.result_of(operation))
-        return result.model_copy(update={"replayed": True})
-    if operation.state in {"paid", "partial"}:
-        result = yield from resumed(job, operation)
-        return result.model_copy(update={"replayed": True})
-    if operation.error is not None:
-        raise error_from(operation.error)
-    error = _interrupted(job)
-    if operation.state == "started" and ledger.is_alive(operation.owner):
-        raise error  # somebody is still at it: how it ends is theirs to write down
-    if operation.state == "started":
-        yield Work(lambda: ledger.move(operation.service, operation.id, "uncertain", error=error_facts(error)))
-    raise error
+    ledger = job.store.ledger
+    deadline = job.clock() + job.settings.timeout + job.settings.download_timeout
+    while job.clock() < deadline:
+        if ledger.runs(operation):
+            yield Sleep(TWIN_WAIT)
+        elif operation.state == "done":
+            result: ImageResult = yield Work(partial(job.store.result_of, operation))
+            return result.model_copy(update={"replayed": True})
+        elif operation.state in {"paid", "partial"}:
+            taken = yield Work(partial(ledger.take_to_resume, operation.service, operation.id))
+            if taken:
+                result = yield from resumed(job, operation)
+                return result.model_copy(update={"replayed": True})
+        elif operation.state == "started":  # whoever began it is gone
+            facts = error_facts(interrupted(job))
+            yield Work(partial(ledger.end, operation.service, operation.id, "uncertain", facts, owner=operation.owner))
+        else:
+            raise interrupted(job) if operation.error is None else error_from(operation.error)
+        operation = (yield Work(partial(ledger.operation, operation.service, operation.id))) or operation
+    raise interrupted(job)  # somebody is still at it: how it ends is theirs to write down
 
 
 def _paid_reply(job: Job, found: list[references.Reference]) -> Flow[Reply]:
@@ -250,7 +173,7 @@ def _sent(job: Job, request: WireRequest) -> Flow[Outcome]:
     yield Release()
     received = outcome.received if isinstance(outcome, Lost) else None
     if received is not None:  # what came of a broken answer was paid for
-        yield Work(lambda: job.store.blobs.keep_raw(job.raw_name, received))
+        yield Work(lambda: keep_raw(job, received))
     return outcome
 
 
@@ -305,53 +228,3 @@ def _may_pass(outcome: Outcome, failure: WanError) -> bool:
     if isinstance(outcome, NotSent):
         return outcome.passing
     return isinstance(failure, StatusError) and failure.status_code == 429 and failure.is_retryable  # noqa: PLR2004
-
-
-def give_up(job: Job, failure: WanError | None = None) -> None:
-    """Write down how a call ended without a result: money is released only if certainly no work was done.
-
-    Args:
-        failure: None means that it was interrupted.
-    """
-    if job.state in {"new", "given_up"}:
-        return
-    if job.state == "paid":
-        job.store.ledger.leave_to_resume(job.service.base_url, job.operation_id)
-        return
-    error = _interrupted(job) if failure is None else failure
-    error.operation_id = job.operation_id
-    not_charged = job.state == "claimed" or error.charged == "no"
-    if not_charged:
-        _release_hold(job)
-    elif job.budget is not None and job.hold is not None:
-        job.store.hold_until_resolved((job.service.base_url, job.operation_id), partial(_resolved, job))
-    job.settings.store.ledger.move(
-        job.service.base_url,
-        job.operation_id,
-        "refused" if not_charged else "uncertain",
-        error=error_facts(error),
-    )
-    job.state = "given_up"
-
-
-def _release_hold(job: Job) -> None:
-    if job.budget is not None and job.hold is not None:
-        job.budget.release(job.hold)
-        job.hold = None
-
-
-def _resolved(job: Job, charged: bool) -> None:
-    if charged and job.budget is not None and job.hold is not None:
-        job.budget.settle(job.hold, job.max_cost, job.request.n)
-        job.hold = None
-    _release_hold(job)
-
-
-def _interrupted(job: Job) -> PaymentUncertainError:
-    return PaymentUncertainError(
-        "The call was interrupted after it was sent.",
-        next_step=HELD_BACK,
-        stage="interrupted",
-        operation_id=job.operation_id,
-        max_cost_usd=job.max_cost,
-    )

@@ -28,6 +28,7 @@ from langchain_wan._wire import Lost, NotSent, Outcome, decoded_reply
 
 SocketOptions: TypeAlias = Iterable[Any] | None
 Headers: TypeAlias = Mapping[str, str]
+WRITE_SLICE = 2**16
 CONNECT_TIMEOUT = 15.0  # seconds for name, connection and TLS handshake each, within the deadline
 
 
@@ -73,8 +74,9 @@ class _Stream(httpcore.NetworkStream):
         return self._stream.read(max_bytes, self._route.left(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        _check(self._route, httpcore.WriteTimeout)
-        self._stream.write(buffer, self._route.left(timeout))
+        for start in range(0, len(buffer), WRITE_SLICE):  # httpcore gives each piece of a write the whole time
+            _check(self._route, httpcore.WriteTimeout)
+            self._stream.write(buffer[start : start + WRITE_SLICE], self._route.left(timeout))
 
     def close(self) -> None:
         self._stream.close()

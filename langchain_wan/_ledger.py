@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_wan._database import Database
-from langchain_wan._owners import Owner
+from langchain_wan._owners import owner_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,11 +112,17 @@ class Ledger:
 
     def __init__(self, database: Database, owners: Path | None) -> None:
         self._database = database
-        self._owner = Owner(owners)
+        self._owner = owner_of(owners)
 
-    def is_alive(self, owner: str) -> bool:
-        """Say whether the process that began an operation may still be carrying it out."""
-        return self._owner.is_alive(owner)
+    def runs(self, operation: Operation) -> bool:
+        """Say whether somebody is carrying out an operation: a call of this process, or another living process."""
+        if operation.state not in {"started", "paid"}:
+            return False
+        return self._owner.carries_out(operation.owner, (operation.service, operation.id))
+
+    def stop(self, service: str, operation_id: str) -> None:
+        """Note that this process does not carry out an operation any more."""
+        self._owner.running.discard((service, operation_id))
 
     def claim(self, claim: Claim) -> Standing:
         """Take an operation and hold its money, in one transaction; or say who has it."""
@@ -142,6 +148,7 @@ class Ledger:
                     "INSERT OR REPLACE INTO spending VALUES (?,?,?,1,?,?,?)",
                     (claim.service, claim.limit.name, claim.id, claim.max_nano, claim.request["n"], now),
                 )
+            self._owner.running.add((claim.service, claim.id))
         return Standing("claimed")
 
     def _unclear_equal(self, connection: sqlite3.Connection, claim: Claim) -> Operation | None:
@@ -153,9 +160,7 @@ class Ledger:
         )
         rows = connection.execute(query, (claim.service, claim.scope, claim.fingerprint, claim.turn))
         found = (_from_row(row) for row in rows.fetchall())
-        return next(
-            (one for one in found if one.state in {"uncertain", "partial"} or not self.is_alive(one.owner)), None
-        )
+        return next((one for one in found if not self.runs(one)), None)
 
     def move(
         self,
@@ -180,9 +185,41 @@ class Ledger:
                 connection.execute("DELETE FROM spending WHERE service = ? AND operation = ?", where)
             elif cost_nano is not None:
                 connection.execute(
-                    "UPDATE spending SET held = 0, nano = ?, images = ? WHERE service = ? AND operation = ?",
+                    "UPDATE spending SET held = 0, nano = ?, images = coalesce(?, images)"
+                    " WHERE service = ? AND operation = ?",
                     (cost_nano, images, *where),
                 )
+
+    def end(
+        self, service: str, operation_id: str, state: State, error: Mapping[str, Any], *, owner: str | None = None
+    ) -> None:
+        """Write down that an operation ended without an answer, unless it ended otherwise meanwhile.
+
+        Args:
+            owner: Only if it is still this owner's; None means this process's.
+        """
+        with self._database.transaction() as connection:
+            changed = connection.execute(
+                "UPDATE operations SET state = ?, error = ? WHERE service = ? AND id = ? AND owner = ?"
+                " AND state IN ('started', 'paid')",
+                (state, json.dumps(dict(error)), service, operation_id, owner or self._owner.name),
+            ).rowcount
+            if changed and state == "refused":
+                where = "service = ? AND operation = ?"
+                connection.execute(f"DELETE FROM spending WHERE {where}", (service, operation_id))  # noqa: S608  fixed words
+
+    def take_to_resume(self, service: str, operation_id: str) -> bool:
+        """Become the one who fetches the images of a paid operation; False if somebody is at it, or it is done."""
+        with self._database.transaction() as connection:
+            found = _operation(connection, service, operation_id)
+            if found is None or found.state not in {"paid", "partial"} or self.runs(found):
+                return False
+            connection.execute(
+                "UPDATE operations SET state = 'paid', owner = ? WHERE service = ? AND id = ?",
+                (self._owner.name, service, operation_id),
+            )
+            self._owner.running.add((service, operation_id))
+        return True
 
     def leave_to_resume(self, service: str, operation_id: str) -> None:
         """Note that nobody is fetching the images of a paid operation any more."""

@@ -8,10 +8,11 @@ from functools import partial
 from typing import Literal
 
 from langchain_wan import _pixels
+from langchain_wan._claims import give_up
 from langchain_wan._ledger import Operation
 from langchain_wan._steps import Flow, Job, SendAll, Sleep, Work
 from langchain_wan._wire import Answer, ImagePart, Lost, NotSent, Outcome, Reply, expiry_of, read_answer
-from langchain_wan.errors import PaidButNotRetrievedError, StatusError, StoreError
+from langchain_wan.errors import PaidButNotRetrievedError, StatusError, StoreError, WanError
 from langchain_wan.models import GeneratedImage, ImageFailure, ImageResult
 from langchain_wan.store import ImageStore, nano, usd
 
@@ -30,19 +31,21 @@ def recorded(job: Job, reply: Reply) -> Flow[Answer]:
     """
 
     def save_and_read() -> Answer:
+        keep_raw(job, reply.body)
+        job.state = "paid"  # here, where a cancelled wait for this thread can't miss it
         try:
-            job.store.blobs.keep_raw(job.raw_name, reply.body)
             job.store.ledger.move(job.service.base_url, job.operation_id, "paid")
         except StoreError as error:
-            warnings.warn(f"The answer could not be kept: {error}", RuntimeWarning, stacklevel=2)
+            warnings.warn(f"The payment could not be written down: {error}", RuntimeWarning, stacklevel=2)
         try:
             return read_answer(reply, max_cost_usd=job.max_cost)
-        except StatusError:
-            job.store.blobs.drop_raw(job.raw_name)
+        except WanError as error:
+            job.state = "sent"
+            if isinstance(error, StatusError):
+                job.store.blobs.drop_raw(job.raw_name)
             raise
 
     answer: Answer = yield Work(save_and_read)
-    job.state = "paid"
     cost = job.price * len(answer.parts)
     if job.budget is not None and job.hold is not None:
         job.budget.settle(job.hold, cost, len(answer.parts))
@@ -51,8 +54,16 @@ def recorded(job: Job, reply: Reply) -> Flow[Answer]:
     return answer
 
 
+def keep_raw(job: Job, body: bytes) -> None:
+    """Keep a raw answer; where that fails, what was paid is not to be lost with it."""
+    try:
+        job.store.blobs.keep_raw(job.raw_name, body)
+    except StoreError as error:
+        warnings.warn(f"The answer could not be kept: {error}", RuntimeWarning, stacklevel=2)
+
+
 def resumed(job: Job, operation: Operation) -> Flow[ImageResult]:
-    """Fetch what an operation paid for and did not get; sends no paid request.
+    """Fetch what an operation paid for and did not get, after `take_to_resume`; sends no paid request.
 
     Raises:
         PaidButNotRetrievedError: Nothing could be fetched.
@@ -62,7 +73,19 @@ def resumed(job: Job, operation: Operation) -> Flow[ImageResult]:
     job.operation_id, job.model, job.state = operation.id, operation.request["model"], "paid"
     job.price = usd(operation.max_nano) / operation.request["n"]
     job.parents = operation.request["parents"]
+    try:
+        result = yield from _resumed(job, operation)
+    except BaseException:
+        give_up(job)
+        raise
+    return result
+
+
+def _resumed(job: Job, operation: Operation) -> Flow[ImageResult]:
     raw = yield Work(lambda: job.store.blobs.raw(job.raw_name))
+    if raw is None and operation.result is not None and operation.result["images"]:
+        job.store.ledger.stop(job.service.base_url, job.operation_id)
+        return job.store.result_of(operation)
     if raw is None:
         raise PaidButNotRetrievedError(
             "The raw answer of this operation is not in the store any more.",
@@ -81,7 +104,8 @@ def _known(job: Job, operation: Operation) -> dict[int, GeneratedImage]:
     result = job.store.result_of(operation)
     missing = {failure.index for failure in result.failures}
     total = len(result.images) + len(missing)
-    return dict(zip((place for place in range(total) if place not in missing), result.images, strict=True))
+    placed = zip((place for place in range(total) if place not in missing), result.images, strict=True)
+    return {place: image for place, image in placed if job.store.read(image.sha256) is not None}
 
 
 def retrieved(job: Job, answer: Answer, known: Mapping[int, GeneratedImage] | None = None) -> Flow[ImageResult]:
@@ -100,12 +124,13 @@ def retrieved(job: Job, answer: Answer, known: Mapping[int, GeneratedImage] | No
     missing = {
         place: part.url for place, part in enumerate(answer.parts) if part.url is not None and place not in found
     }
+    deadline = job.clock() + job.settings.download_timeout
     for attempt in range(DOWNLOAD_ATTEMPTS):
-        if not missing:
+        if not missing or (attempt and job.clock() >= deadline):
             break
         if attempt:
             yield Sleep(FIRST_WAIT * 2 ** (attempt - 1))
-        found |= yield from _downloads(job, missing)
+        found |= yield from _downloads(job, missing, max(0.001, deadline - job.clock()))
         missing = {place: url for place, url in missing.items() if _may_come(found[place])}
     ordered = [found[place] for place in range(len(answer.parts))]
     images = [image for image in ordered if isinstance(image, GeneratedImage)]
@@ -115,13 +140,13 @@ def retrieved(job: Job, answer: Answer, known: Mapping[int, GeneratedImage] | No
     return result
 
 
-def _downloads(job: Job, missing: Mapping[int, str]) -> Flow[dict[int, Found]]:
+def _downloads(job: Job, missing: Mapping[int, str], timeout: float) -> Flow[dict[int, Found]]:
     places, urls = list(missing), list(missing.values())
 
     def received(index: int, outcome: Outcome) -> Found:
         return _downloaded(job, places[index], urls[index], outcome)
 
-    images: Sequence[Found] = yield SendAll(urls, job.settings.download_timeout, received)
+    images: Sequence[Found] = yield SendAll(urls, timeout, received)
     return dict(zip(places, images, strict=True))
 
 
@@ -158,9 +183,10 @@ def _kept(job: Job, place: int, data: bytes, url: str | None) -> Found:
         return ImageFailure(index=place, reason=str(error), retryable=url is not None)
     expires_at = None if url is None else expiry_of(url)
     try:
-        image = job.store.keep(data, picture, scope=job.call.scope, url=url, expires_at=expires_at)
+        image = job.store.keep(data, picture, scope=job.scope, url=url, expires_at=expires_at)
     except StoreError as error:
         warnings.warn(f"{error} The image is held in memory only.", RuntimeWarning, stacklevel=2)
+        job.all_stored = False
         image = ImageStore().keep(data, picture, url=url, expires_at=expires_at)
     return _with_durable_url(job, image)
 
@@ -175,7 +201,10 @@ def _with_durable_url(job: Job, image: GeneratedImage) -> GeneratedImage:
         return image
     if durable is not None:
         image.url, image.expires_at = durable, None
-        job.store.record(image, job.call.scope)
+        try:
+            job.store.record(image, job.scope)
+        except StoreError as error:
+            warnings.warn(f"The URL of {image.id} could not be kept: {error}", RuntimeWarning, stacklevel=2)
     return image
 
 
@@ -183,7 +212,7 @@ def _finished(job: Job, answer: Answer, images: list[GeneratedImage], failures: 
     result = _result(job, answer, images, failures)
     # What can't come any more leaves nothing to resume; but a call that delivered nothing is not to be paid again
     # by whoever merely repeats it.
-    unfinished = not images or any(failure.retryable for failure in failures)
+    unfinished = not images or not job.all_stored or any(failure.retryable for failure in failures)
     state: Literal["done", "partial"] = "partial" if unfinished else "done"
     cost, facts = nano(result.cost_usd), result.model_dump(mode="json")
     try:
@@ -194,6 +223,10 @@ def _finished(job: Job, answer: Answer, images: list[GeneratedImage], failures: 
             job.store.blobs.drop_raw(job.raw_name)
     except StoreError as error:
         warnings.warn(f"The result could not be recorded: {error}", RuntimeWarning, stacklevel=2)
+    finally:
+        job.state = "given_up"
+        job.store.ledger.stop(job.service.base_url, job.operation_id)
+    job.store.settle_hold((job.service.base_url, job.operation_id), result.cost_usd, len(answer.parts))
     if not images:
         raise PaidButNotRetrievedError(
             f"{len(failures)} image{'' if len(failures) == 1 else 's'} made, and none could be fetched: "

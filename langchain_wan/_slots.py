@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections import deque
 from concurrent.futures import Future
@@ -72,3 +73,11 @@ def slots_for(*key: object, places: int) -> Slots:
         if found is None:
             found = _slots[(*key, places)] = Slots(places)
         return found
+
+
+def _renew_lock() -> None:
+    global _slots_lock  # noqa: PLW0603  a lock that another thread held at the fork stays locked
+    _slots_lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)

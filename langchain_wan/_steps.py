@@ -90,6 +90,7 @@ class Call:
         turn: Which message of a person the call answers.
         by_model: Whether a language model named the images.
         names: Gives what a refusal of a name lists; None lists nothing.
+        only: The ids that may be named; None means every id of the scope.
         runtime: What a budget function is called with.
     """
 
@@ -99,6 +100,7 @@ class Call:
     turn: str = ""
     by_model: bool = False
     names: Callable[[], Sequence[str]] | None = None
+    only: frozenset[str] | None = None
     runtime: Any = None
 
 
@@ -119,12 +121,18 @@ class Job:
     hold: Hold | None = None
     state: Literal["new", "claimed", "sent", "paid", "given_up"] = "new"
     parents: list[str] = field(default_factory=list)
+    all_stored: bool = True
 
     @property
     def store(self) -> ImageStore:
         """The store, as the caller's scope sees it."""
         store = self.settings.store
         return store.scoped(self.call.scope) if self.call.scope else store
+
+    @property
+    def scope(self) -> str:
+        """Whose call it is: the caller's scope, or that of the view that was given as the store."""
+        return self.store.scope
 
     @property
     def max_cost(self) -> Decimal:

@@ -108,11 +108,11 @@ def generation_request(
     content: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": url}} for url in references]
     content.append({"type": "text", "text": request.prompt})
     body: dict[str, Any] = {
+        **request.extra_body,
         "model": model,
         "n": request.n,
         "messages": [{"role": "user", "content": content}],
         **upstream_parameters(request),
-        **request.extra_body,
     }
     return WireRequest(
         "POST",

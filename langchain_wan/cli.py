@@ -38,8 +38,8 @@ BAD_USAGE = (InvalidImageRequestError, ImageReferenceError, WanConfigurationErro
 
 app = typer.Typer(help="Make and edit images with Wan 2.7.", no_args_is_help=True, add_completion=False)
 # A terminal wraps at words; whoever reads a pipe gets whole lines.
-out = Console(width=None if sys.stdout.isatty() else 500)
-err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 10_000)
+out = Console(markup=False, width=None if sys.stdout.isatty() else 500)
+err = Console(stderr=True, markup=False, highlight=False, width=None if sys.stderr.isatty() else 10_000)
 
 
 def main() -> None:
@@ -203,7 +203,7 @@ def _print_table(result: ImageResult, files: list[Path]) -> None:
     made = len(result.images) + len(result.failures)
     for image, file in zip(result.images, files, strict=True):
         cost = (result.cost_usd / made).normalize()
-        table.add_row(image.id, str(file), f"{image.width}x{image.height}", f"${cost:f}")
+        table.add_row(image.id, Text(str(file)), f"{image.width}x{image.height}", f"${cost:f}")
     out.print(table)
     for failure in result.failures:
         err.print(f"Image {failure.index + 1} was charged and not retrieved: {failure.reason}.")
@@ -225,7 +225,7 @@ def _reported() -> Iterator[None]:
     try:
         yield
     except (WanError, WanConfigurationError) as error:
-        err.print(" ".join(str(error).split()), style="red" if err.is_terminal else None, markup=False)
+        err.print(" ".join(str(error).split()), style="red" if err.is_terminal else None)
         raise typer.Exit(2 if isinstance(error, BAD_USAGE) else 1) from None
     except KeyboardInterrupt:
         err.print("Interrupted. What was already sent may have been charged.")

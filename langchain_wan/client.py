@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from langchain_wan import _exchange
+from langchain_wan._claims import give_up
 from langchain_wan._executor import in_thread
-from langchain_wan._flow import generation, give_up
+from langchain_wan._flow import generation
 from langchain_wan._requests import invalid_request
 from langchain_wan._retrieval import resumed
 from langchain_wan._slots import Slots, slots_for
@@ -35,6 +36,7 @@ Request = ImageRequest | str | Mapping[str, Any]
 
 logger = logging.getLogger("langchain_wan")
 BALANCE_TIMEOUT = 30.0
+DOWNLOADS = 8  # at once, for one answer
 MICRO = 10**6
 
 # The calls of event loops. A call that is cancelled after it was sent goes on here, so that what was paid is kept;
@@ -103,6 +105,8 @@ class WanClient(WanSettings):
         service = self.service()
         results = []
         for job, operation in self._resumable(service):
+            if not self.store.ledger.take_to_resume(operation.service, operation.id):
+                continue
             try:
                 results.append(_Driver(self, service, None).run(resumed(job, operation)))
             except WanError as error:
@@ -114,6 +118,8 @@ class WanClient(WanSettings):
         service = self.service()
         results = []
         for job, operation in await in_thread(self._resumable, service):
+            if not await in_thread(self.store.ledger.take_to_resume, operation.service, operation.id):
+                continue
             try:
                 results.append(await _AsyncDriver(self, service, None).run(resumed(job, operation)))
             except WanError as error:
@@ -137,18 +143,19 @@ class WanClient(WanSettings):
         return _dollars(await driver.send(WireRequest("GET", BALANCE_PATH), BALANCE_TIMEOUT))
 
     def _job(self, request: Request, call: Call | None) -> Job:
-        if not isinstance(request, ImageRequest):
-            fields = {"prompt": request} if isinstance(request, str) else request
-            try:
-                request = ImageRequest.model_validate(fields)
-            except ValidationError as error:
-                raise invalid_request(error) from None
+        fields: Any = {"prompt": request} if isinstance(request, str) else request
+        if isinstance(request, ImageRequest):  # a copy may have been changed without being validated
+            fields = {name: getattr(request, name) for name in request.model_fields_set}
+        try:
+            request = ImageRequest.model_validate(fields)
+        except ValidationError as error:
+            raise invalid_request(error) from None
         _give_up_calls_of_closed_loops()
         return Job(request, self, self.service(), call or Call(), time.monotonic)
 
     def _resumable(self, service: Service) -> list[tuple[Job, Operation]]:
         found = []
-        for operation in self.store.ledger.operations(states=("paid", "partial")):
+        for operation in self.store.ledger.operations(states=("paid", "partial"), scope=self.store.scope or None):
             facts = operation.request
             request = ImageRequest(prompt=facts["prompt"], n=facts["n"], metadata=facts["metadata"])
             job = Job(request, self, service, Call(scope=operation.scope), time.monotonic)
@@ -215,8 +222,13 @@ class _Driver:
 
         if len(step.urls) == 1:
             return [one(0)]
-        with ThreadPoolExecutor(len(step.urls), thread_name_prefix="langchain-wan-download") as threads:
+        threads = ThreadPoolExecutor(min(len(step.urls), DOWNLOADS), thread_name_prefix="langchain-wan-download")
+        try:
             return list(threads.map(one, range(len(step.urls))))
+        except RuntimeError:  # the interpreter is ending: no new threads
+            return [one(index) for index in range(len(step.urls))]
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
 
     def _release(self) -> None:
         held, self._held = self._held, None
@@ -277,8 +289,11 @@ class _AsyncDriver:
         deadline = time.monotonic() + step.timeout
         download = _exchange.Download(self._service, self._settings, deadline, results=step.results)
 
+        places = asyncio.Semaphore(DOWNLOADS)
+
         async def one(index: int) -> Any:
-            outcome = await download.arun(step.urls[index])
+            async with places:
+                outcome = await download.arun(step.urls[index])
             return await in_thread(step.each, index, outcome)
 
         found = await asyncio.gather(*(one(index) for index in range(len(step.urls))), return_exceptions=True)

@@ -69,12 +69,18 @@ class Naming:
         urls: What is done with http(s) URLs.
         by_model: Whether a language model wrote the strings.
         names: Gives what a refusal lists; None lists nothing.
+        only: The ids that may be named; None means every id that the store's view knows.
     """
 
     store: ImageStore
     urls: ReferenceUrls = "pass"
     by_model: bool = False
     names: Callable[[], Sequence[str]] | None = None
+    only: frozenset[str] | None = None
+
+    def allows(self, image: GeneratedImage | None) -> bool:
+        """Say whether an image that was found may be named."""
+        return image is not None and (self.only is None or image.id in self.only)
 
 
 def resolve(sources: Iterable[Any], naming: Naming) -> list[Reference]:
@@ -136,7 +142,10 @@ def _identity(source: Any) -> str:
         content = source.content if isinstance(source.content, bytes) else source.content.encode(errors="replace")
         return f"bytes {hashlib.sha256(content).hexdigest()}"
     if is_pil_image(source):
-        return f"pixels {source.mode} {source.size} {hashlib.sha256(source.tobytes()).hexdigest()}"
+        try:
+            return f"pixels {source.mode} {source.size} {hashlib.sha256(source.tobytes()).hexdigest()}"
+        except (OSError, ValueError, SyntaxError) as error:
+            raise ImageReferenceError("An input image is damaged or cut off.", reason="unreadable") from error
     return describe_source(source)
 
 
@@ -157,14 +166,14 @@ def _resolved(source: Any, naming: Naming) -> Reference:
 def _named(name: str, naming: Naming) -> Reference:
     if IMAGE_ID.fullmatch(name):
         stored = naming.store.get(name)
-        if stored is None:
+        if stored is None or not naming.allows(stored):
             raise _refused(naming, f"no image is called {name} here", "unknown")
         return _from_stored(stored, naming)
     if not _URL_START.match(name):
         raise _refused(naming, "it is no id, no data URI and no http(s) URL", "unknown")
     # Models drop the signature of a URL that they copy: the stored bytes are meant, and never expire.
     known = naming.store.known_by_url(name)
-    if known is not None:
+    if known is not None and naming.allows(known):
         return _from_stored(known, naming)
     if naming.urls == "refuse":
         raise _refused(naming, "URLs are not accepted", "refused")
@@ -204,7 +213,10 @@ def _wire_form(reference: Reference, max_bytes: int) -> Reference:
 
 
 def _refused(naming: Naming, why: str, reason: str) -> ImageReferenceError:
-    names = [] if naming.names is None else list(naming.names())[-SHOWN_NAMES:]
+    names = (
+        [] if naming.names is None else [name for name in naming.names() if naming.only is None or name in naming.only]
+    )
+    names = names[-SHOWN_NAMES:]
     listed = f" You can use: {', '.join(names)}." if names else ""
     return ImageReferenceError(
         f"An input image can't be used: {why}.",

@@ -86,7 +86,7 @@ class WanSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True)
 
-    api_key: Annotated[SecretStr | str | None, BeforeValidator(_secret)] = None  # never a str after validation
+    api_key: Annotated[SecretStr | str | None, BeforeValidator(_secret)] = Field(default=None, repr=False)
     base_url: str | None = None
     model: Annotated[str, Field(min_length=1)] = DEFAULT_MODEL
     prices: dict[str, Annotated[Decimal, AfterValidator(_price)]] = Field(default_factory=dict)

@@ -71,9 +71,9 @@ class ImageStore:
     _default_lock = threading.Lock()
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        self.path = None if path is None else Path(path)
+        self.path = None if path is None else Path(path).absolute()  # also after a change of folder
         self.scope = ""
-        self._holds: dict[tuple[str, str], Callable[[bool], None]] = {}
+        self._holds: dict[tuple[str, str], Callable[[Decimal | None, int], None]] = {}
         self.blobs = MemoryBlobs() if self.path is None else DiskBlobs(self.path)
         database = Database(None if self.path is None else self.path / "ledger.sqlite3")
         self.catalog = Catalog(database)
@@ -145,7 +145,7 @@ class ImageStore:
         A call that a living process is carrying out is not among them; one whose process died is uncertain.
         """
         found = self.ledger.operations(scope=self.scope or None, states=UNFINISHED)
-        return [_entry(_left_behind(one)) for one in found if not self._runs(one)]
+        return [_entry(_left_behind(one)) for one in found if not self.ledger.runs(one)]
 
     async def aunfinished(self) -> list[HistoryEntry]:
         """Do what `unfinished` does without blocking the event loop."""
@@ -163,28 +163,33 @@ class ImageStore:
         if outcome not in {"charged", "not_charged"}:
             raise ValueError('outcome has to be "charged" or "not_charged"')
         found = self.ledger.operations(scope=self.scope or None, operation_id=operation_id, states=UNFINISHED)
-        settled = [one for one in found if not self._runs(one)]
+        settled = [one for one in found if not self.ledger.runs(one)]
         if not settled:
             raise ValueError(f"there is no unsettled operation {operation_id!r} in this store")
         for operation in settled:
             charged = outcome == "charged" or operation.state in {"paid", "partial"}
             cost = operation.cost_nano or operation.max_nano
             if charged:
-                images = operation.request["n"]
-                self.ledger.move(operation.service, operation.id, "charged", cost_nano=cost, images=images)
+                self.ledger.move(operation.service, operation.id, "charged", cost_nano=cost)
             else:
                 self.ledger.move(operation.service, operation.id, "refused")
-            settle = self._holds.pop((operation.service, operation.id), None)
-            if settle is not None:
-                settle(charged)
+            self.blobs.drop_raw(f"{operation.service} {operation.id}")
+            images = operation.request["n"]
+            self.settle_hold((operation.service, operation.id), usd(cost) if charged else None, images)
 
     async def aresolve(self, operation_id: str, outcome: Literal["charged", "not_charged"]) -> None:
         """Do what `resolve` does without blocking the event loop."""
         await in_thread(self.resolve, operation_id, outcome)
 
-    def hold_until_resolved(self, operation: tuple[str, str], settle: Callable[[bool], None]) -> None:
-        """Keep what has to be done to a budget of this process once an uncertain operation is resolved."""
+    def hold_until_resolved(self, operation: tuple[str, str], settle: Callable[[Decimal | None, int], None]) -> None:
+        """Keep what has to be done to a budget of this process once it is known what an operation cost."""
         self._holds[operation] = settle
+
+    def settle_hold(self, operation: tuple[str, str], cost: Decimal | None, images: int) -> None:
+        """Tell a budget of this process what an operation cost; None means nothing."""
+        settle = self._holds.pop(operation, None)
+        if settle is not None:
+            settle(cost, images)
 
     def delete(self, image_id: str) -> bool:
         """Forget an image and its bytes; say whether it was known. Its operation stays in the history."""
@@ -250,9 +255,6 @@ class ImageStore:
         for image in result.images:
             image.attached(self, self.blobs.hold(image.sha256))
         return result
-
-    def _runs(self, operation: Operation) -> bool:
-        return operation.state in {"started", "paid"} and self.ledger.is_alive(operation.owner)
 
     def _image(self, facts: Mapping[str, Any]) -> GeneratedImage:
         image = GeneratedImage.model_validate(facts)

@@ -29,7 +29,7 @@ from pydantic import (
 
 from langchain_wan._executor import in_thread
 from langchain_wan._requests import invalid_request
-from langchain_wan._runtime import configurable_of, injected, turn_of, warn_of_memory
+from langchain_wan._runtime import configurable_of, ids_in_state, injected, turn_of, warn_of_memory
 from langchain_wan._steps import Call
 from langchain_wan.budget import price_usd
 from langchain_wan.client import WanClient
@@ -102,6 +102,9 @@ class WanImageTool(WanSettings, BaseTool):
     return_to_model: Literal["url", "reference"] | Callable[[ImageResult], str] = "url"
     artifact_base64: bool = False
 
+    _made: frozenset[str] = PrivateAttr(
+        default=frozenset()
+    )  # of schema and description, those that follow the settings
     _own_scope: str = PrivateAttr(default_factory=lambda: f"tool:{uuid.uuid4().hex}")
 
     @field_validator("models", mode="before")
@@ -130,9 +133,10 @@ class WanImageTool(WanSettings, BaseTool):
             self.models = (self.model,)
         elif self.model not in self.models:
             self.model = self.models[0]
-        if "args_schema" not in given:
+        self._made = self._made | (frozenset({"args_schema", "description"}) - given)
+        if "args_schema" in self._made:
             self.args_schema = _schema(self)
-        if "description" not in given:
+        if "description" in self._made:
             self.description = _description(self)
 
     @property
@@ -244,7 +248,7 @@ class WanImageTool(WanSettings, BaseTool):
         operation_id = None
         if configurable.get("thread_id") and tool_call_id:
             # A tool_call_id alone is no key: some models begin at call_0 in every turn.
-            parts = [str(configurable.get(key, "")) for key in ("thread_id", "checkpoint_ns")] + [tool_call_id]
+            parts = [scope, *(str(configurable.get(key, "")) for key in ("thread_id", "checkpoint_ns")), tool_call_id]
             operation_id = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
         return Call(
             scope=scope,
@@ -253,6 +257,7 @@ class WanImageTool(WanSettings, BaseTool):
             turn=turn_of(runtime),
             by_model=True,
             names=names,
+            only=ids_in_state(runtime) if runtime is not None and scope == self._own_scope else None,
             runtime=runtime,
         )
 
@@ -278,7 +283,10 @@ class WanImageTool(WanSettings, BaseTool):
             for shown, image in zip(artifact["images"], result.images, strict=True):
                 shown["base64"] = image.base64
         if callable(self.return_to_model):
-            return self.return_to_model(result), artifact
+            try:
+                return self.return_to_model(result), artifact
+            except Exception:  # somebody else's function must not lose a paid image
+                logger.exception("return_to_model failed")
         return result.describe(url=self.return_to_model == "url"), artifact
 
     def _traced(self, kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -308,8 +316,9 @@ class _remembered:  # noqa: N801  reads as a word in a `with` statement
 
 
 def _with_error(output: Any, failures: Sequence[WanError]) -> Any:
-    if failures and isinstance(output, ToolMessage) and output.status == "error":
-        error = failures[-1]
+    if isinstance(output, ToolMessage) and output.status == "error":
+        # Without an error of ours, the arguments did not fit the schema.
+        error = failures[-1] if failures else InvalidImageRequestError("The arguments are not valid.")
         output.artifact = {
             "error": {
                 "type": type(error).__name__,

@@ -70,11 +70,11 @@ async def test_44_a_call_that_was_sent_is_saved_in_the_background_and_found_by_a
     breaking_off: Callable[[Awaitable[Any], FaultServer], Awaitable[None]], tmp_path: Path
 ) -> None:
     budget = Budget(max_usd=1)
-    with FaultServer(reply(200, answer(data_uri()), after=0.8)) as server:
+    with FaultServer(reply(200, answer(data_uri()), after=2)) as server:
         client = WanClient(base_url=server.url, api_key=KEY, store=ImageStore(tmp_path), budget=budget)
         began = time.monotonic()
         await breaking_off(client.agenerate(REQUEST), server)
-        assert time.monotonic() - began < 0.8  # the caller does not wait for the answer
+        assert time.monotonic() - began < 2  # the caller does not wait for the answer
         assert budget.held_usd == PRICE
         result = await client.agenerate(REQUEST)
         assert result.replayed

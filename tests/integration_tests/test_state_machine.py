@@ -20,6 +20,7 @@ from pydantic import SecretStr
 
 from langchain_wan import Budget, ImageRequest, ImageStore, errors
 from langchain_wan._flow import generation
+from langchain_wan._owners import forget_owners
 from langchain_wan._retrieval import resumed
 from langchain_wan._steps import Acquire, Call, Flow, Job, Notify, Release, Send, SendAll, Sleep, Step, Work
 from langchain_wan._wire import Lost, NotSent, Outcome, Reply
@@ -59,6 +60,7 @@ class Lives(RuleBasedStateMachine):
         self.start()
 
     def start(self) -> None:
+        forget_owners()
         self.store = ImageStore(self.folder)
         self.budget = Budget(max_usd=CAP, name="all")
         self.settings = WanSettings(store=self.store, budget=self.budget)

@@ -11,18 +11,7 @@ PACKAGE = Path(__file__).parents[2] / "langchain_wan"
 
 # A module imports only from rows above its own line here.
 ROWS = (
-    {
-        "_version",
-        "errors",
-        "_drawing",
-        "_blocks",
-        "_executor",
-        "_gallery",
-        "_metadata",
-        "_owners",
-        "_runtime",
-        "_slots",
-    },
+    {"_version", "errors", "_drawing", "_blocks", "_executor", "_gallery", "_metadata", "_owners", "_slots"},
     {"sandbox", "_pixels", "_sources", "_addresses", "_blobs", "_database"},
     {"_catalog", "_ledger"},
     {"_requests"},
@@ -30,8 +19,9 @@ ROWS = (
     {"retry", "budget", "_refusals", "store"},
     {"_wire"},
     {"references", "_guard"},
-    {"settings"},
+    {"settings", "_runtime"},
     {"_steps", "_exchange"},
+    {"_claims"},
     {"_retrieval"},
     {"_flow"},
     {"client"},

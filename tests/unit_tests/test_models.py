@@ -478,7 +478,7 @@ def test_a_copy_keeps_its_bytes_in_memory_as_the_image_itself_does(copied: Any) 
     store.blobs = MemoryBlobs(cap=len(PNG))
     twin = copied(store.add(PNG))
     gc.collect()
-    with pytest.warns(ResourceWarning):
+    with pytest.warns(UserWarning, match="oldest images go"):
         store.add(png_of(Image.effect_noise((300, 300), 50)))
     assert twin.read() == PNG
 

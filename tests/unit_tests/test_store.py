@@ -158,7 +158,7 @@ def test_a_ledger_of_a_newer_version_or_of_garbage_is_refused(tmp_path: Path) ->
 def test_the_oldest_go_from_memory_with_a_warning_except_what_is_held() -> None:
     blobs = MemoryBlobs(cap=100)
     held = blobs.write("a" * 64, b"x" * 60)
-    with pytest.warns(ResourceWarning, match="oldest images go"):
+    with pytest.warns(UserWarning, match="oldest images go"):
         blobs.write("b" * 64, b"y" * 60)
     assert blobs.read("a" * 64) == b"x" * 60
     del held
@@ -171,7 +171,7 @@ def test_a_living_image_keeps_its_bytes_beyond_the_cap() -> None:
     store = ImageStore()
     store.blobs = MemoryBlobs(cap=10)
     first = store.add(png())
-    with pytest.warns(ResourceWarning):
+    with pytest.warns(UserWarning, match="oldest images go"):
         store.add(png("blue"))
     assert first.read() == png()
 
