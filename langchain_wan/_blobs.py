@@ -214,7 +214,8 @@ def _disk_errors() -> Iterator[None]:
 
 
 def _write_atomically(target: Path, data: bytes) -> None:
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in (target.parent.parent, target.parent):  # the mode is that of the last folder made
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=target.parent)  # created with mode 0600
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -225,8 +226,8 @@ def _write_atomically(target: Path, data: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    folder = os.open(target.parent, os.O_RDONLY)
+    entry = os.open(target.parent, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(entry)
     finally:
-        os.close(folder)
+        os.close(entry)

@@ -1,0 +1,358 @@
+"""What the store tells of operations, names and old files: exactly, since people settle money by it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import time
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from langchain_wan import Budget, ImageStore, errors
+from langchain_wan._blobs import ORPHAN_AGE, DiskBlobs, MemoryBlobs
+from langchain_wan._catalog import Catalog
+from langchain_wan._database import Database
+from langchain_wan._ledger import Claim, Ledger, Limit, Operation
+from langchain_wan._owners import Owner, forget_owners
+from langchain_wan.store import error_facts, error_from, nano, usd
+from tests.fault_server import png
+
+SERVICE = "https://api.aisa.one/v1"
+
+
+def claim(name: str = "one", **changes: Any) -> Claim:
+    fields: dict[str, Any] = {
+        "service": SERVICE,
+        "id": name,
+        "scope": "",
+        "fingerprint": f"print of {name}",
+        "max_nano": nano(Decimal("0.06")),
+        "request": {"model": "wan2.7-image", "prompt": "a fox", "n": 2, "parents": ["img_p"], "metadata": {"k": "v"}},
+    }
+    return Claim(**{**fields, **changes})
+
+
+@pytest.fixture(params=["memory", "disk"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ImageStore:
+    return ImageStore() if request.param == "memory" else ImageStore(tmp_path)
+
+
+def test_an_entry_tells_all_of_its_operation(store: ImageStore) -> None:
+    before = datetime.now(UTC)
+    store.ledger.claim(claim())
+    (entry,) = store.history()
+    assert (entry.operation_id, entry.service, entry.state, entry.model) == ("one", SERVICE, "started", "wan2.7-image")
+    assert (entry.prompt, entry.n, entry.parents, entry.images) == ("a fox", 2, ["img_p"], [])
+    assert entry.cost_usd == Decimal("0.060")
+    assert before <= entry.created_at <= datetime.now(UTC)
+    assert entry.created_at.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    ("state", "cost", "shown"),
+    [
+        ("paid", None, "0.060"),
+        ("uncertain", None, "0.060"),
+        ("refused", None, "0"),
+        ("done", Decimal("0.03"), "0.030"),
+        ("partial", Decimal("0.03"), "0.030"),
+        ("charged", Decimal("0.06"), "0.060"),
+    ],
+)
+def test_the_cost_is_what_was_charged_or_what_may_have_been(
+    state: Any, cost: Decimal | None, shown: str, store: ImageStore
+) -> None:
+    store.ledger.claim(claim())
+    result = {"images": [{"id": "img_a"}, {"id": "img_b"}]} if cost else None
+    store.ledger.move(SERVICE, "one", state, cost_nano=None if cost is None else nano(cost), images=1, result=result)
+    (entry,) = asyncio.run(store.ahistory())
+    assert entry.state == state
+    assert entry.cost_usd == Decimal(shown)
+    assert entry.images == (["img_a", "img_b"] if cost else [])
+
+
+def test_history_lists_the_newest_first_and_so_many(store: ImageStore) -> None:
+    for name in ("one", "two", "three"):
+        store.ledger.claim(claim(name))
+    assert [entry.operation_id for entry in store.history()] == ["three", "two", "one"]
+    assert [entry.operation_id for entry in store.history(2)] == ["three", "two"]
+    assert len(asyncio.run(store.ahistory(1))) == 1
+
+
+def test_a_scope_sees_its_own_operations(store: ImageStore) -> None:
+    store.ledger.claim(claim("hers", scope="anna"))
+    store.ledger.claim(claim("his", scope="ben"))
+    store.ledger.stop(SERVICE, "hers")
+    store.ledger.stop(SERVICE, "his")
+    assert [entry.operation_id for entry in store.scoped("anna").history()] == ["hers"]
+    assert [entry.operation_id for entry in store.scoped("anna").unfinished()] == ["hers"]
+    with pytest.raises(ValueError, match="no unsettled operation 'his'"):
+        store.scoped("anna").resolve("his", "charged")
+    store.scoped("anna").resolve("hers", "charged")
+    assert [entry.state for entry in store.history()] == ["started", "charged"]
+
+
+def test_unfinished_leaves_out_what_runs_and_what_is_settled(store: ImageStore) -> None:
+    for name in ("runs", "died", "uncertain", "partial", "done", "refused", "charged"):
+        store.ledger.claim(claim(name))
+        if name not in {"runs", "died"}:
+            store.ledger.move(SERVICE, name, name)  # type: ignore[arg-type]  # the names are states
+        if name != "runs":
+            store.ledger.stop(SERVICE, name)
+    assert {entry.operation_id: entry.state for entry in asyncio.run(store.aunfinished())} == {
+        "died": "uncertain",
+        "uncertain": "uncertain",
+        "partial": "partial",
+    }
+
+
+def test_only_two_outcomes_settle_and_only_once(store: ImageStore) -> None:
+    store.ledger.claim(claim())
+    with pytest.raises(ValueError, match="no unsettled operation 'one'"):
+        store.resolve("one", "charged")
+    store.ledger.stop(SERVICE, "one")
+    with pytest.raises(ValueError, match='has to be "charged" or "not_charged"'):
+        store.resolve("one", "perhaps")  # type: ignore[arg-type]  # wrong on purpose
+    store.blobs.keep_raw(f"{SERVICE} one", b"raw")
+    asyncio.run(store.aresolve("one", "not_charged"))
+    assert store.blobs.raw(f"{SERVICE} one") is None
+    assert [(entry.state, entry.cost_usd) for entry in store.history()] == [("refused", Decimal(0))]
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome", "ended"), [("partial", "not_charged", "charged"), ("uncertain", "charged", "charged")]
+)
+def test_what_was_paid_stays_paid(state: Any, outcome: Any, ended: str, store: ImageStore) -> None:
+    told: list[Any] = []
+    store.ledger.claim(claim())
+    store.ledger.stop(SERVICE, "one")
+    store.ledger.move(SERVICE, "one", state, cost_nano=nano(Decimal("0.03")) if state == "partial" else None, images=1)
+    store.hold_until_resolved((SERVICE, "one"), lambda cost, images: told.append((cost, images)))
+    store.resolve("one", outcome)
+    (entry,) = store.history()
+    cost = Decimal("0.030") if state == "partial" else Decimal("0.060")
+    assert (entry.state, entry.cost_usd) == (ended, cost)
+    assert told == [(cost, 2)]
+
+
+def test_a_named_budget_counts_what_is_held_and_spent_by_service_name_and_window() -> None:
+    ledger = Ledger(Database(None), None)
+    limit = Limit("team", max_nano=nano(Decimal("0.10")), max_images=3, window=60)
+    assert ledger.claim(claim("one", limit=limit)).kind == "claimed"
+    assert ledger.spent(limit, SERVICE) == (0, nano(Decimal("0.06")), 2)
+    assert ledger.claim(claim("two", limit=limit)).kind == "over_budget"
+    assert ledger.claim(claim("other", limit=Limit("other", max_images=2))).kind == "claimed"
+    assert ledger.claim(claim("elsewhere", service="http://127.0.0.1:1/v1", limit=limit)).kind == "claimed"
+    ledger.move(SERVICE, "one", "done", cost_nano=nano(Decimal("0.03")), images=1)
+    assert ledger.spent(limit, SERVICE) == (nano(Decimal("0.03")), 0, 1)
+    assert ledger.spent(limit) == (nano(Decimal("0.03")), nano(Decimal("0.06")), 3)
+    assert ledger.claim(claim("three", limit=limit)).kind == "claimed"
+    ledger.move(SERVICE, "three", "refused")
+    assert ledger.spent(limit, SERVICE) == (nano(Decimal("0.03")), 0, 1)
+    assert ledger.spent(Limit("team", window=-1), SERVICE) == (0, 0, 0)
+
+
+def test_an_equal_request_is_told_from_others_by_service_scope_print_and_turn() -> None:
+    ledger = Ledger(Database(None), None)
+    first = claim("one", fingerprint="same", turn="1", scope="anna")
+    ledger.claim(first)
+    assert ledger.claim(claim("runs", fingerprint="same", turn="1", scope="anna")).kind == "claimed"
+    for name in ("one", "runs"):
+        ledger.stop(SERVICE, name)
+    ledger.move(SERVICE, "runs", "done")
+    standing = ledger.claim(claim("two", fingerprint="same", turn="1", scope="anna"))
+    assert standing.kind == "equal"
+    assert isinstance(standing.operation, Operation)
+    assert standing.operation.id == "one"
+    assert standing.operation.request == first.request
+    changes: list[dict[str, Any]] = [{"turn": "2"}, {"scope": "ben"}, {"fingerprint": "x"}, {"service": "https://x"}]
+    for number, change in enumerate(changes):
+        fields = {"fingerprint": "same", "turn": "1", "scope": "anna", **change}
+        assert ledger.claim(claim(f"other {number}", **fields)).kind == "claimed"
+    named = claim("mine", fingerprint="same", turn="1", scope="anna", named_by_caller=True)
+    assert ledger.claim(named).kind == "claimed"
+    assert ledger.claim(named).kind == "taken"
+
+
+def test_only_one_takes_a_paid_operation_to_resume() -> None:
+    ledger = Ledger(Database(None), None)
+    ledger.claim(claim())
+    ledger.move(SERVICE, "one", "paid")
+    assert not ledger.take_to_resume(SERVICE, "one")
+    ledger.stop(SERVICE, "one")
+    assert ledger.take_to_resume(SERVICE, "one")
+    assert not ledger.take_to_resume(SERVICE, "one")
+    ledger.leave_to_resume(SERVICE, "one")
+    found = ledger.operation(SERVICE, "one")
+    assert found is not None
+    assert found.state == "partial"
+    assert not ledger.take_to_resume(SERVICE, "nobody")
+    ledger.move(SERVICE, "one", "done")
+    ledger.leave_to_resume(SERVICE, "one")
+    assert not ledger.take_to_resume(SERVICE, "one")
+
+
+def test_an_end_is_written_only_over_what_is_still_open_and_ones_own() -> None:
+    ledger = Ledger(Database(None), None)
+    ledger.claim(claim(limit=Limit("team", max_images=9)))
+    ledger.end(SERVICE, "one", "uncertain", {"type": "x"}, owner="somebody else")
+    assert ledger.operations(states=("started",))
+    ledger.end(SERVICE, "one", "uncertain", {"type": "first"})
+    ledger.end(SERVICE, "one", "refused", {"type": "second"})
+    (found,) = ledger.operations()
+    assert (found.state, found.error) == ("uncertain", {"type": "first"})
+    assert ledger.spent(Limit("team"))[2] == 2
+    ledger.claim(claim("two", limit=Limit("team", max_images=9)))
+    ledger.end(SERVICE, "two", "refused", {"type": "x"})
+    assert ledger.spent(Limit("team"))[2] == 2
+
+
+def test_names_belong_to_scopes_and_are_forgotten_with_the_last_one(store: ImageStore) -> None:
+    image = store.add(png(), scope="anna")
+    other = store.add(png("blue"), scope="anna")
+    store.add(png(), scope="ben")
+    assert store.catalog.names("anna") == [image.id, other.id]
+    assert store.catalog.names("anna", 1) == [other.id]
+    assert not store.scoped("carl").delete(image.id)
+    assert store.scoped("anna").delete(image.id)
+    assert store.scoped("anna").get(image.id) is None
+    assert store.read(image.sha256) == png()
+    assert asyncio.run(store.scoped("ben").adelete(image.id))
+    assert store.get(image.id) is None
+    assert store.read(image.sha256) is None
+    assert not store.delete(image.id)
+    assert store.get(other.id) == other
+
+
+def test_pruning_counts_what_it_deletes(store: ImageStore) -> None:
+    store.add(png())
+    assert store.prune(timedelta(days=1)) == 0
+    assert asyncio.run(store.aprune(timedelta(seconds=-1))) == 1
+    assert store.catalog.names("") == []
+
+
+def test_a_newer_url_replaces_an_older_one_and_none_replaces_nothing() -> None:
+    catalog = Catalog(Database(None))
+    for url in ("https://a.example/1.png", None, "https://a.example/2.png?sig=1"):
+        catalog.add_image("img_a", {"id": "img_a", "url": url}, "anna")
+    assert catalog.image("img_a", "anna") == {"id": "img_a", "url": "https://a.example/2.png?sig=1"}
+    assert catalog.image("img_a", "ben") is None
+    assert catalog.image("img_a", "") is not None
+    assert catalog.image_at("https://a.example/2.png#x", "anna") is not None
+    assert catalog.image_at("https://a.example/2.png", "ben") is None
+    assert catalog.image_at("https://a.example/2", "anna") is None
+
+
+def test_an_error_can_be_written_down_and_raised_again() -> None:
+    error = errors.PaymentUncertainError("Lost.", stage="wait", max_cost_usd=Decimal("0.03"), operation_id="one")
+    back = error_from(error_facts(error))
+    assert type(back) is errors.PaymentUncertainError
+    assert (str(back), vars(back)) == (str(error), vars(error))
+    assert type(error_from({**error_facts(error), "type": "Unknown"})) is errors.WanError
+    assert error_from(error_facts(errors.WanError("No."))).max_cost_usd is None
+
+
+@pytest.mark.parametrize(("amount", "billionths"), [("0.03", 30_000_000), ("0.0000000001", 1), ("0", 0), ("1", 10**9)])
+def test_dollars_are_counted_in_billionths_rounded_up(amount: str, billionths: int) -> None:
+    assert nano(Decimal(amount)) == billionths
+
+
+def test_billionths_are_shown_as_dollars() -> None:
+    assert [str(usd(nano)) for nano in (30_000_000, 0, 1_500_000, 1)] == ["0.030", "0.000", "0.0015", "1E-9"]
+
+
+def test_memory_counts_each_picture_once_and_forgets_what_is_deleted() -> None:
+    blobs = MemoryBlobs(cap=10)
+    for _ in range(9):
+        blobs.write("a", b"12345")
+    held = blobs.write("b", b"12345")
+    assert (blobs.read("a"), blobs.hold("b"), blobs.hold("x")) == (b"12345", held, None)
+    blobs.delete("a")
+    blobs.delete("nothing")
+    assert blobs.read("a") is None
+    blobs.write("c", b"12345")
+    assert (blobs.read("b"), blobs.read("c")) == (b"12345", b"12345")
+    blobs.keep_raw("x", b"raw")
+    assert blobs.raw("x") == b"raw"
+    blobs.drop_raw("x")
+    blobs.drop_raw("x")
+    assert blobs.raw("x") is None
+
+
+def test_a_folder_keeps_raw_answers_private_and_sweeps_old_orphans(tmp_path: Path) -> None:
+    for folder in ("raw", "blobs/ab"):
+        (tmp_path / folder).mkdir(parents=True)
+        for name, age in (("old", ORPHAN_AGE + 60), ("new", ORPHAN_AGE - 60)):
+            orphan = tmp_path / folder / f".{name}.part"
+            orphan.write_bytes(b"half")
+            os.utime(orphan, (time.time() - age,) * 2)
+    blobs = DiskBlobs(tmp_path)
+    blobs.keep_raw("x", b"raw")
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.part")) == [
+        "blobs/ab/.new.part",
+        "raw/.new.part",
+    ]
+    (kept,) = (path for path in (tmp_path / "raw").iterdir() if not path.name.endswith(".part"))
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert blobs.raw("x") == b"raw"
+    assert blobs.raw("y") is None
+    blobs.drop_raw("x")
+    blobs.drop_raw("x")
+    assert blobs.raw("x") is None
+    assert blobs.hold("x") is None
+
+
+def test_a_blob_that_was_cut_is_written_anew(tmp_path: Path) -> None:
+    store = ImageStore(tmp_path)
+    image = store.add(png())
+    (tmp_path / "blobs" / image.sha256[:2] / image.sha256).write_bytes(b"cut")
+    assert store.add(png()).read() == png()
+    assert stat.S_IMODE((tmp_path / "blobs").stat().st_mode) == 0o700
+
+
+def test_a_disk_without_room_is_told_before_paying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import shutil
+
+    usage = type("Usage", (), {"free": 2 * 64 * 2**20})
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    DiskBlobs(tmp_path).check_room(2)
+    with pytest.raises(errors.StoreError, match="disk is full"):
+        DiskBlobs(tmp_path).check_room(3)
+    assert list((tmp_path / "raw").iterdir()) == []
+
+
+def test_an_owner_is_told_from_the_dead_by_its_lock(tmp_path: Path) -> None:
+    owner = Owner(tmp_path)
+    owner.running.add(("s", "kept"))
+    name = owner.name
+    assert owner.running == set()
+    owner.running.add(("s", "one"))
+    assert owner.name == name
+    assert owner.carries_out(name, ("s", "one"))
+    assert not owner.carries_out(name, ("s", "two"))
+    assert not owner.carries_out("nobody", ("s", "one"))
+    assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+    child = os.fork()
+    if child == 0:  # pragma: no cover  the child
+        os._exit(0 if owner.carries_out(name, ("s", "one")) and owner.name != name else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    forget_owners()
+    (tmp_path / "dead").write_text("")
+    assert not owner.carries_out("dead", ("s", "one"))
+    assert not (tmp_path / "dead").exists()
+
+
+def test_a_budget_shows_its_limits() -> None:
+    budget = Budget(max_usd="1.5", max_images=3, name="team", window=timedelta(hours=1))
+    assert repr(budget) == (
+        "Budget(max_usd=Decimal('1.5'), max_images=3, name='team', window=datetime.timedelta(seconds=3600))"
+    )
+    assert budget.limit() == Limit("team", 1_500_000_000, 3, 3600.0)
+    assert Budget(max_images=1).limit() is None
+    assert Budget(max_images=1, name="x").limit() == Limit("x", None, 1, None)
+    assert (budget.spent_usd, budget.held_usd, budget.remaining_usd) == (Decimal(0), Decimal(0), Decimal("1.5"))
