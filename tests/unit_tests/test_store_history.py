@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from langchain_wan import Budget, ImageStore, errors
+from langchain_wan import Budget, ImageStore, errors, price_usd
 from langchain_wan._blobs import ORPHAN_AGE, DiskBlobs, MemoryBlobs
 from langchain_wan._catalog import Catalog
 from langchain_wan._database import Database
@@ -356,3 +356,105 @@ def test_a_budget_shows_its_limits() -> None:
     assert Budget(max_images=1).limit() is None
     assert Budget(max_images=1, name="x").limit() == Limit("x", None, 1, None)
     assert (budget.spent_usd, budget.held_usd, budget.remaining_usd) == (Decimal(0), Decimal(0), Decimal("1.5"))
+
+
+# What people read, word for word
+
+
+@pytest.mark.parametrize(
+    ("source", "text", "reason"),
+    [
+        (
+            "https://example.com/a.png",
+            "An image to store is given as bytes, a Path, a data URI, a Pillow image or a GeneratedImage. "
+            "Nothing was charged.",
+            "refused",
+        ),
+        (
+            Path("/nowhere/a.png"),
+            "The image file can't be read: No such file or directory. Nothing was charged. Check its path.",
+            "unreadable",
+        ),
+        (
+            b"<html>",
+            "This can't be stored: the bytes are not a PNG, JPEG, WebP, BMP or GIF image. Nothing was charged.",
+            "unreadable",
+        ),
+        ("data:image/png;base64,!", "This can't be stored: not valid base64. Nothing was charged.", "unreadable"),
+        (
+            "DATA:text/html,x",
+            "This can't be stored: not a base64 data URI of an image. Nothing was charged.",
+            "unreadable",
+        ),
+    ],
+)
+def test_a_source_that_can_not_be_stored_is_told_in_these_words(source: Any, text: str, reason: str) -> None:
+    with pytest.raises(errors.ImageReferenceError) as caught:
+        ImageStore().add(source)
+    assert (str(caught.value), caught.value.reason) == (text, reason)
+
+
+def test_the_warning_of_a_full_memory_says_what_to_do_and_comes_once() -> None:
+    blobs = MemoryBlobs(cap=2 * 2**20)
+    for name in "01":
+        blobs.write(name, b"x" * 2**20)
+    with pytest.warns(UserWarning, match="oldest") as caught:
+        blobs.write("2", b"x" * 2**20)
+    blobs.write("3", b"x" * 2**20)
+    assert [str(warning.message) for warning in caught] == [
+        "The in-memory image store holds 2 MiB: the oldest images go now. Use ImageStore(path) to keep them."
+    ]
+    assert [blobs.read(str(number)) is not None for number in range(4)] == [False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("model", "text", "advice"),
+    [
+        (
+            "gemini-2.5-flash-image",
+            "'gemini-2.5-flash-image' is not a Wan model: Gemini image models use POST "
+            "/v1beta/models/{model}:generateContent, which this package does not call. Nothing was charged. "
+            "Use one of wan2.7-image, wan2.7-image-pro.",
+            "This tool makes images with wan2.7-image, wan2.7-image-pro only.",
+        ),
+        (
+            "wan9",
+            "The price of model 'wan9' is not known, so no budget can hold for it. Nothing was charged. "
+            "Use one of wan2.7-image, wan2.7-image-pro, or pass its price: prices={'wan9': Decimal(...)}.",
+            "Use one of these models: wan2.7-image, wan2.7-image-pro.",
+        ),
+    ],
+)
+def test_an_unknown_price_is_told_in_these_words(model: str, text: str, advice: str) -> None:
+    with pytest.raises(errors.InvalidImageRequestError) as caught:
+        price_usd(model)
+    assert (str(caught.value), caught.value.advice) == (text, advice)
+
+
+def test_a_full_budget_and_a_pickled_one_are_told_in_these_words() -> None:
+    with pytest.raises(errors.BudgetExceededError) as caught:
+        Budget(max_images=0).reserve(Decimal("0.03"), 1)
+    assert str(caught.value) == (
+        "The budget does not allow this call, which may cost $0.03. Nothing was charged. "
+        "Raise the budget, or ask for fewer images."
+    )
+    with pytest.raises(
+        TypeError, match=r"^a Budget counts in this process and can't be pickled; build it where it is used$"
+    ):
+        Budget(max_images=0).__reduce__()
+
+
+def test_a_named_budget_is_read_in_the_default_store_until_it_is_used() -> None:
+    budget = Budget(max_usd=1, name="team")
+    ImageStore.default().ledger.claim(claim(limit=budget.limit()))
+    assert budget.held_usd == Decimal("0.06")
+    budget.count_in(lambda limit: (0, 0, 0))
+    assert budget.held_usd == 0
+
+
+def test_stores_show_what_they_are(tmp_path: Path) -> None:
+    assert repr(ImageStore()) == "ImageStore()"
+    assert repr(ImageStore().scoped("anna")) == "ImageStore().scoped('anna')"
+    assert repr(ImageStore(tmp_path)) == f"ImageStore({str(tmp_path)!r})"
+    with pytest.raises(TypeError, match=r"^an in-memory ImageStore lives in its process and can't be pickled; use "):
+        ImageStore().__reduce__()
