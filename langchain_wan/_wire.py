@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 GENERATION_PATH = "/chat/completions"
 BALANCE_PATH = "/credits/balance"
 EXCERPT = 200
+GZIP_PIECE = 2**20  # bytes that are unpacked at once
 OK = 200
 
 
@@ -138,16 +140,26 @@ def decoded_reply(status: int, headers: Mapping[str, str], body: bytes, cap: int
         return Reply(status, headers, body)
     problem = "an unknown encoding"
     if encoding in {"gzip", "x-gzip"}:
-        decoder = zlib.decompressobj(wbits=31)
         try:
-            decoded = decoder.decompress(body, cap + 1)
-        except zlib.error:
+            # Measured before it is kept: a bomb is refused without ever being in memory.
+            if any(size > cap for size in accumulate(map(len, _gunzipped(body)))):
+                problem = "oversized gzip"
+            else:
+                return Reply(status, headers, b"".join(_gunzipped(body)))
+        except (zlib.error, EOFError):
             problem = "broken gzip"
-        else:
-            if len(decoded) <= cap and decoder.eof:
-                return Reply(status, headers, decoded)
-            problem = "cut or oversized gzip"
     return Lost("read", f"the answer can't be decoded: {problem}", body if status < 300 else None)  # noqa: PLR2004
+
+
+def _gunzipped(body: bytes) -> Iterator[bytes]:
+    decoder = zlib.decompressobj(wbits=31)
+    rest = body
+    while not decoder.eof:
+        piece = decoder.decompress(rest, GZIP_PIECE)
+        rest = decoder.unconsumed_tail
+        if not piece and not rest and not decoder.eof:
+            raise EOFError
+        yield piece
 
 
 def read_answer(reply: Reply, *, max_cost_usd: Decimal) -> Answer:

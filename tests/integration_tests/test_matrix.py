@@ -271,6 +271,36 @@ def test_10_to_12_28_29_an_answer_that_cannot_be_read_is_kept_raw_and_not_asked_
     assert len(list((tmp_path / "store" / "raw").iterdir())) == 1
 
 
+def test_12_a_gzip_bomb_is_refused_without_unpacking_it(case: Case) -> None:
+    import resource
+    import zlib
+
+    packer = zlib.compressobj(9, wbits=31)
+    bomb = b"".join(packer.compress(bytes(2**20)) for _ in range(1024)) + packer.flush()  # 1 GiB
+    with FaultServer(reply(200, bomb, [("Content-Encoding", "gzip")])) as server:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        case.is_uncertain(case.fails(server.url, errors.UnreadableAnswerError, timeout=60))
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 2**10  # KiB
+        assert len(server.posts) == 1
+
+
+def test_13_an_answer_without_end_is_cut_at_the_cap(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    from langchain_wan import _exchange
+
+    monkeypatch.setattr(_exchange, "ANSWER_CAP", 2**20)
+
+    def endless(connection: socket.socket, request: Any) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+        for _ in range(1000):
+            connection.sendall(bytes(2**20))
+
+    with FaultServer(endless) as server:
+        error = case.fails(server.url, errors.UnreadableAnswerError)
+        assert "larger than is accepted" in str(error)
+        case.is_uncertain(error)
+        assert len(server.posts) == 1
+
+
 def test_10_two_lengths_are_no_answer(case: Case) -> None:
     with FaultServer(reply(200, BODY, [("Content-Length", "3")])) as server:
         case.is_uncertain(case.fails(server.url, errors.PaymentUncertainError))
