@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from langchain_tests.integration_tests import ToolsIntegrationTests
-from langchain_wan.sandbox import Sandbox
 
 from langchain_wan import WanImageTool
+from langchain_wan.sandbox import Sandbox
 
 
 class TestWanImageTool(ToolsIntegrationTests):
