@@ -125,9 +125,7 @@ class DiskBlobs:
             StoreError: The folder can't be written, or the disk has too little room.
         """
         with _disk_errors():
-            folder = self._root / "raw"
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder) as probe:
+            with tempfile.TemporaryFile(dir=self._folder("raw")) as probe:
                 probe.write(b"room")
             free = shutil.disk_usage(self._root).free
         if free < images * ROOM_FOR_AN_IMAGE:
@@ -138,6 +136,7 @@ class DiskBlobs:
         target = self._blob(sha256)
         with _disk_errors():
             if not target.exists() or target.stat().st_size != len(data):
+                self._folder("blobs", target.parent.name)
                 _write_atomically(target, data)
         return None
 
@@ -172,6 +171,7 @@ class DiskBlobs:
         """Write a raw answer; when this returns it is on the disk."""
         with _disk_errors():
             self._sweep()
+            self._folder("raw")
             _write_atomically(self._raw(name), body)
 
     def raw(self, name: str) -> bytes | None:
@@ -186,6 +186,14 @@ class DiskBlobs:
         """Remove a raw answer."""
         with _disk_errors():
             self._raw(name).unlink(missing_ok=True)
+
+    def _folder(self, *parts: str) -> Path:
+        folder = self._root
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for part in parts:  # one after the other: a mode is only that of the last folder made
+            folder /= part
+            folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
 
     def _blob(self, sha256: str) -> Path:
         return self._root / "blobs" / sha256[:2] / sha256
@@ -214,8 +222,6 @@ def _disk_errors() -> Iterator[None]:
 
 
 def _write_atomically(target: Path, data: bytes) -> None:
-    for folder in (target.parent.parent, target.parent):  # the mode is that of the last folder made
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=target.parent)  # created with mode 0600
     try:
         with os.fdopen(descriptor, "wb") as file:

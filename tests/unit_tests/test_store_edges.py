@@ -1,0 +1,188 @@
+"""Small mistakes that would cost money, bytes or privacy: each was made on purpose, and went unnoticed once."""
+
+from __future__ import annotations
+
+import gc
+import os
+import stat
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from langchain_wan import Budget, ImageStore, errors
+from langchain_wan._blobs import DiskBlobs, MemoryBlobs
+from langchain_wan._ledger import Limit
+from langchain_wan._owners import Owner
+from langchain_wan.models import image_id
+from langchain_wan.store import nano
+from tests.fault_server import data_uri, png
+from tests.unit_tests.test_store_history import claim, store
+
+__all__ = ["store"]
+
+
+@pytest.fixture
+def open_umask() -> Iterator[None]:
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("open_umask")
+@pytest.mark.parametrize("first", ["add", "history", "check_room", "keep_raw", "claim"])
+def test_every_folder_is_its_owners_alone_whatever_is_written_first(first: str, tmp_path: Path) -> None:
+    made = ImageStore(tmp_path / "deep" / "images")
+    if first == "add":
+        made.add(png())
+    elif first == "history":
+        made.history()
+    elif first == "check_room":
+        made.blobs.check_room(1)
+    elif first == "keep_raw":
+        made.blobs.keep_raw("one", b"{}")
+    else:
+        made.ledger.claim(claim())
+    found = [tmp_path / "deep" / "images", *(tmp_path / "deep" / "images").rglob("*")]
+    for path in found:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        # SQLite gives its -wal and -shm files the mode of the database.
+        assert mode == (0o700 if path.is_dir() else 0o600), path
+
+
+@pytest.mark.parametrize(("cap", "fits"), [("0.12", True), ("0.119999999", False)])
+def test_what_is_held_counts_to_the_last_billionth(store: ImageStore, cap: str, fits: bool) -> None:
+    limit = Limit("team", max_nano=nano(Decimal(cap)))
+    assert store.ledger.claim(claim("one", limit=limit)).kind == "claimed"
+    assert (store.ledger.claim(claim("two", limit=limit)).kind == "claimed") is fits
+
+
+@pytest.mark.parametrize("settled", [True, False])
+def test_what_is_spent_and_what_is_held_are_added_up(store: ImageStore, settled: bool) -> None:
+    limit = Limit("team", max_nano=nano(Decimal("0.13")))
+    store.ledger.claim(claim("one", limit=limit))
+    if settled:
+        store.ledger.move(claim().service, "one", "done", cost_nano=nano(Decimal("0.06")), images=2)
+    assert store.ledger.claim(claim("two", limit=limit)).kind == "claimed"
+    assert store.ledger.claim(claim("three", limit=limit)).kind != "claimed"
+
+
+def test_an_error_is_kept_with_the_state_that_it_caused(store: ImageStore) -> None:
+    store.ledger.claim(claim())
+    store.ledger.move(claim().service, "one", "uncertain", error={"type": "PaymentUncertainError"})
+    found = store.ledger.operation(claim().service, "one")
+    assert found is not None
+    assert found.error == {"type": "PaymentUncertainError"}
+
+
+def test_memory_counts_what_was_deleted_as_free() -> None:
+    blobs = MemoryBlobs(cap=10)
+    blobs.write("a", b"12345")
+    blobs.delete("a")
+    blobs.delete("never there")
+    blobs.write("b", b"12345")
+    blobs.write("c", b"12345")
+    assert blobs.read("b") == b"12345"
+    with pytest.warns(UserWarning, match="oldest images go"):
+        blobs.write("d", b"1")
+    assert blobs.read("b") is None
+
+
+def test_bytes_that_somebody_holds_are_not_kept_twice() -> None:
+    blobs = MemoryBlobs(cap=5)
+    held = blobs.write("a", b"12345")
+    with pytest.warns(UserWarning, match="oldest images go"):
+        blobs.write("b", b"12345")
+    assert blobs.write("a", b"12345") is held
+    assert blobs.write("a", b"12345") is held
+
+
+@pytest.mark.filterwarnings("ignore:The in-memory image store:UserWarning")
+def test_an_image_that_was_asked_for_by_id_keeps_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = ImageStore()
+    made.blobs = MemoryBlobs(cap=1)
+    image = made.get(made.add(png("red")).id)
+    gc.collect()
+    made.add(png("blue"))
+    assert image is not None
+    assert image.read() == png("red")
+
+
+async def test_the_async_twins_pass_everything_on(store: ImageStore) -> None:
+    image = await store.aadd(png(), scope="anna")
+    assert store.scoped("anna").get(image.id) is not None
+    assert store.scoped("ben").get(image.id) is None
+    assert (await store.aadd(data_uri())).read() == png()
+    store.ledger.claim(claim("one"))
+    store.ledger.end(claim().service, "one", "uncertain", {})
+    await store.aresolve("one", "charged")
+    assert store.history()[0].state == "charged"
+
+
+def test_what_keep_is_told_of_a_url_is_what_get_returns(store: ImageStore) -> None:
+    from langchain_wan import _pixels
+
+    ends = datetime(2026, 11, 24, tzinfo=UTC)
+    kept = store.keep(png(), _pixels.inspect(png()), url="https://a.example/1.png", expires_at=ends)
+    found = store.get(kept.id)
+    assert found is not None
+    assert kept.expires_at == found.expires_at == ends
+    assert store.get("'; DROP TABLE images; --") is None
+    assert store.get(image_id("00" * 32)) is None
+
+
+def test_a_write_that_fails_leaves_no_file_and_the_next_one_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = DiskBlobs(tmp_path)
+    places: list[str] = []
+
+    def failing(descriptor: int) -> None:
+        places.extend(str(path) for path in tmp_path.rglob("*.part"))
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(errors.StoreError, match="No space left"):
+        blobs.write("ab12", b"data")
+    # Written beside its target: a rename is atomic only within a file system.
+    assert [Path(place).parent for place in places] == [tmp_path / "blobs" / "ab"]
+    assert Path(places[0]).name.startswith(".")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    monkeypatch.undo()
+    blobs.write("ab12", b"data")
+    assert (tmp_path / "blobs" / "ab" / "ab12").read_bytes() == b"data"
+
+
+def test_the_text_of_a_damaged_or_full_store_says_what_to_do(tmp_path: Path) -> None:
+    blobs = DiskBlobs(tmp_path)
+    blobs.write("ab12", b"data")
+    (tmp_path / "blobs" / "ab" / "ab12").write_bytes(b"other")
+    text = r"^A stored image is damaged; it was moved aside\. Nothing was charged\. Restore it from a backup\.$"
+    with pytest.raises(errors.StoreError, match=text):
+        blobs.read("ab12")
+    assert (tmp_path / "blobs" / "ab" / "ab12.damaged").exists()
+    with pytest.raises(
+        errors.StoreError, match=r"^The image store's disk is full\. Nothing was charged\. Make room on it\.$"
+    ):
+        blobs.check_room(10**9)
+
+
+def test_an_owner_in_memory_is_gone_with_its_process(tmp_path: Path) -> None:
+    assert Owner(None).carries_out("somebody", ("service", "one")) is False
+    assert Owner(tmp_path / "owners").carries_out("nobody", ("service", "one")) is False
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({}, "a budget needs max_usd, max_images or both"),
+        ({"max_usd": "many"}, "max_usd has to be a number of dollars"),
+        ({"max_usd": -1}, "max_usd has to be a finite number of at least 0"),
+        ({"max_images": -1}, "max_images has to be a whole number of at least 0"),
+    ],
+)
+def test_the_text_of_a_wrong_budget_says_what_is_wrong(arguments: dict[str, object], text: str) -> None:
+    with pytest.raises(ValueError, match=f"^{text}$"):
+        Budget(**arguments)  # type: ignore[arg-type]
