@@ -9,6 +9,11 @@ from typing import Any
 
 from langchain_wan._database import Database
 
+_OF_A_SCOPE = ("url", "expires_at")  # two scopes may store equal bytes, and are not to see each other's URLs
+_IMAGES = (
+    "SELECT facts, url, expires_at FROM images JOIN names ON names.image_id = images.id WHERE (? = '' OR scope = ?)"
+)
+
 
 class Catalog:
     """The images and names of a database."""
@@ -17,37 +22,34 @@ class Catalog:
         self._database = database
 
     def add_image(self, image_id: str, facts: Mapping[str, Any], scope: str) -> None:
-        """Record an image, and that a scope knows it by its id; a newer URL replaces the older one."""
+        """Record an image, and that a scope knows it by its id and URL; a newer URL replaces the older one."""
         now = time.time()
+        of_bytes = {name: value for name, value in facts.items() if name not in _OF_A_SCOPE}
+        of_scope = [facts.get(name) for name in _OF_A_SCOPE]
         with self._database.transaction() as connection:
+            connection.execute("INSERT OR IGNORE INTO images VALUES (?,?,?)", (image_id, json.dumps(of_bytes), now))
             connection.execute(
-                "INSERT INTO images VALUES (?,?,?) ON CONFLICT (id) DO UPDATE SET facts = excluded.facts"
-                " WHERE json_extract(excluded.facts, '$.url') IS NOT NULL",
-                (image_id, json.dumps(dict(facts)), now),
+                "INSERT INTO names VALUES (?,?,?,?,?,?) ON CONFLICT (scope, name) DO UPDATE SET"
+                " created_at = excluded.created_at, url = coalesce(excluded.url, url),"
+                " expires_at = CASE WHEN excluded.url IS NULL THEN expires_at ELSE excluded.expires_at END",
+                (scope, image_id, image_id, now, *of_scope),
             )
-            connection.execute("INSERT OR REPLACE INTO names VALUES (?,?,?,?)", (scope, image_id, image_id, now))
 
     def image(self, image_id: str, scope: str) -> dict[str, Any] | None:
         """Return what is recorded of an image that a scope knows, or None; the scope `""` knows every image."""
-        query = (
-            "SELECT facts FROM images WHERE id = ?"
-            " AND (? = '' OR EXISTS (SELECT 1 FROM names WHERE scope = ? AND name = id))"
-        )
+        query = _IMAGES + " AND id = ? ORDER BY url IS NULL, names.created_at DESC LIMIT 1"
         with self._database.transaction() as connection:
-            row = connection.execute(query, (image_id, scope, scope)).fetchone()
-        return None if row is None else json.loads(row[0])
+            row = connection.execute(query, (scope, scope, image_id)).fetchone()
+        return None if row is None else _facts(row)
 
     def image_at(self, url: str, scope: str) -> dict[str, Any] | None:
         """Return the image that a URL showed, or None; a query is ignored where that leaves one image."""
-        query = (
-            "SELECT DISTINCT facts FROM images JOIN names ON names.image_id = images.id WHERE (? = '' OR scope = ?)"
-            " AND substr(json_extract(facts, '$.url') || '?', 1, length(?) + 1) = ? || '?' LIMIT 100"
-        )
+        query = _IMAGES + " AND substr(url || '?', 1, length(?) + 1) = ? || '?' LIMIT 100"
         bare = url.partition("?")[0].partition("#")[0]
         with self._database.transaction() as connection:
-            found = [json.loads(row[0]) for row in connection.execute(query, (scope, scope, bare, bare))]
+            found = [_facts(row) for row in connection.execute(query, (scope, scope, bare, bare))]
         exact = next((facts for facts in found if facts["url"] == url), None)
-        return exact or (found[0] if len(found) == 1 else None)
+        return exact or (found[0] if len({facts["id"] for facts in found}) == 1 else None)
 
     def forget_image(self, image_id: str, scope: str) -> bool:
         """Forget that a scope knows an image, `""` meaning every scope; say whether nobody knows it any more."""
@@ -71,3 +73,28 @@ class Catalog:
         query = "SELECT name FROM names WHERE scope = ? ORDER BY created_at DESC, rowid DESC LIMIT ?"
         with self._database.transaction() as connection:
             return [row[0] for row in connection.execute(query, (scope, limit))][::-1]
+
+    def uploads(self, thread: str) -> dict[str, tuple[int, str]]:
+        """Return number and place of each upload of a conversation by its digest, in order."""
+        query = "SELECT digest, number, place FROM uploads WHERE thread = ? ORDER BY number"
+        with self._database.transaction() as connection:
+            return {row[0]: (row[1], row[2]) for row in connection.execute(query, (thread,))}
+
+    def add_uploads(self, thread: str, places: Mapping[str, str]) -> dict[str, tuple[int, str]]:
+        """Number the uploads that a conversation did not have, and return them all."""
+        statement = (
+            "INSERT OR IGNORE INTO uploads SELECT ?, ?, coalesce(max(number), 0) + 1, ? FROM uploads WHERE thread = ?"
+        )
+        with self._database.transaction() as connection:
+            for digest, place in places.items():
+                connection.execute(statement, (thread, digest, place, thread))
+        return self.uploads(thread)
+
+    def place_upload(self, thread: str, digest: str, place: str) -> None:
+        """Record where an upload is now."""
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE uploads SET place = ? WHERE thread = ? AND digest = ?", (place, thread, digest))
+
+
+def _facts(row: tuple[str, str | None, str | None]) -> dict[str, Any]:
+    return {**json.loads(row[0]), **dict(zip(_OF_A_SCOPE, row[1:], strict=True))}

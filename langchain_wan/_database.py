@@ -20,8 +20,11 @@ CREATE TABLE IF NOT EXISTS images (
     id TEXT PRIMARY KEY, facts TEXT NOT NULL, created_at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS names (
     scope TEXT NOT NULL, name TEXT NOT NULL, image_id TEXT NOT NULL, created_at REAL NOT NULL,
-    PRIMARY KEY (scope, name));
+    url TEXT, expires_at TEXT, PRIMARY KEY (scope, name));
 CREATE INDEX IF NOT EXISTS names_by_image ON names (image_id);
+CREATE TABLE IF NOT EXISTS uploads (
+    thread TEXT NOT NULL, digest TEXT NOT NULL, number INTEGER NOT NULL, place TEXT NOT NULL,
+    PRIMARY KEY (thread, digest));
 CREATE TABLE IF NOT EXISTS operations (
     service TEXT NOT NULL, id TEXT NOT NULL, scope TEXT NOT NULL, fingerprint TEXT NOT NULL, turn TEXT NOT NULL,
     state TEXT NOT NULL, owner TEXT NOT NULL, request TEXT NOT NULL, max_nano INTEGER NOT NULL,

@@ -240,7 +240,11 @@ def test_a_newer_url_replaces_an_older_one_and_none_replaces_nothing() -> None:
     catalog = Catalog(Database(None))
     for url in ("https://a.example/1.png", None, "https://a.example/2.png?sig=1"):
         catalog.add_image("img_a", {"id": "img_a", "url": url}, "anna")
-    assert catalog.image("img_a", "anna") == {"id": "img_a", "url": "https://a.example/2.png?sig=1"}
+    assert catalog.image("img_a", "anna") == {
+        "id": "img_a",
+        "url": "https://a.example/2.png?sig=1",
+        "expires_at": None,
+    }
     assert catalog.image("img_a", "ben") is None
     assert catalog.image("img_a", "") is not None
     assert catalog.image_at("https://a.example/2.png#x", "anna") is not None
