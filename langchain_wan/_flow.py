@@ -82,22 +82,26 @@ def _found_or_made(job: Job, digest: str) -> Flow[ImageResult]:
 
 
 def _references(job: Job) -> Flow[list[references.Reference]]:
-    naming = references.Naming(job.store, job.settings.reference_urls, job.call.by_model, job.call.names, job.call.only)
+    naming = references.Naming(job.store, job.settings.reference_urls, job.call.by_model, job.call.conversation)
     found = yield Work(lambda: references.resolve(job.request.images, naming))
-    missing = [place for place, reference in enumerate(found) if reference.fetch]
-    if missing:
-
-        def received(place: int, outcome: Outcome) -> references.Reference:
-            if not isinstance(outcome, Reply) or outcome.status != 200:  # noqa: PLR2004  OK
-                raise ImageReferenceError("An input image could not be downloaded.", reason="unreadable")
-            return references.from_download(found[missing[place]], outcome.body, naming)
-
-        urls = [found[place].fetch for place in missing]
-        fetched = yield SendAll(urls, job.settings.download_timeout, received, results=False)
-        for place, reference in zip(missing, fetched, strict=True):
-            found[place] = reference
+    for of_service in (True, False):  # the two kinds of URLs have rules of their own
+        places = [place for place, one in enumerate(found) if one.fetch and one.of_service is of_service]
+        if places:
+            urls = [found[place].fetch for place in places]
+            each = partial(_downloaded, [found[place] for place in places], naming)
+            fetched = yield SendAll(urls, job.settings.download_timeout, each, results=of_service)
+            for place, reference in zip(places, fetched, strict=True):
+                found[place] = reference
     fitted: list[references.Reference] = yield Work(lambda: references.fitted(found))
     return fitted
+
+
+def _downloaded(
+    wanted: list[references.Reference], naming: references.Naming, place: int, outcome: Outcome
+) -> references.Reference:
+    if not isinstance(outcome, Reply) or outcome.status != 200:  # noqa: PLR2004  OK
+        raise ImageReferenceError("An input image could not be downloaded.", reason="unreadable")
+    return references.from_download(wanted[place], outcome.body, naming)
 
 
 def _settled_before(job: Job, digest: str, operation: Operation) -> Flow[ImageResult]:

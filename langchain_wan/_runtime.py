@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from langchain_wan.store import IMAGE_ID
+from langchain_wan._conversation import Conversation, newest_of_a_person
+
+if TYPE_CHECKING:
+    from langchain_wan.store import ImageStore
 
 
 def injected(value: Any) -> Any:
@@ -32,16 +37,6 @@ def _warn_once() -> None:
     )
 
 
-def ids_in_state(runtime: Any) -> frozenset[str]:
-    """Return the ids of images that stand in the messages of this conversation."""
-    found: set[str] = set()
-    for message in messages_of(runtime):
-        found.update(IMAGE_ID.findall(str(getattr(message, "content", ""))))
-        artifact = getattr(message, "artifact", None)
-        found.update(IMAGE_ID.findall(str(artifact)) if artifact is not None else ())
-    return frozenset(found)
-
-
 def messages_of(runtime: Any) -> Sequence[Any]:
     """Return the messages of the state; empty without a runtime."""
     state = getattr(runtime, "state", None)
@@ -58,9 +53,40 @@ def warn_of_memory(checkpointer: Any) -> None:
 def turn_of(runtime: Any) -> str:
     """Name the newest message of a person: what it asks again may be paid again."""
     messages = messages_of(runtime)
-    for place in range(len(messages) - 1, -1, -1):
-        message = messages[place]
-        # What middleware inserts, such as a summary, nobody said. The id stays when older messages are trimmed.
-        if getattr(message, "type", None) == "human" and "lc_source" not in message.additional_kwargs:
-            return str(message.id or place)
-    return ""
+    place = newest_of_a_person(messages)
+    # The id stays when older messages are trimmed.
+    return "" if place is None else str(messages[place].id or place)
+
+
+def conversation_of(
+    runtime: Any, store: ImageStore, scope: str, *, only_shown: bool, messages: Sequence[Any] | None = None
+) -> Conversation:
+    """Return the names of the conversation that a runtime belongs to.
+
+    Args:
+        only_shown: Whether the scope is wider than the conversation, so that only ids in its messages count.
+        messages: Those of the state; None reads them from the runtime.
+    """
+    thread_id = configurable_of(runtime).get("thread_id")
+    thread = None if not thread_id else json.dumps([scope, str(thread_id)])
+    said = messages_of(runtime) if messages is None else messages
+    return Conversation(store.scoped(scope), said, thread, only_shown=only_shown)
+
+
+def operation_of(runtime: Any, scope: str) -> str | None:
+    """Return the id of the paid call that a tool call stands for, the same when it is carried out again."""
+    configurable = configurable_of(runtime)
+    tool_call_id = getattr(runtime, "tool_call_id", None)
+    if not configurable.get("thread_id") or not tool_call_id:
+        return None
+    # A tool_call_id alone is no key: some models begin at call_0 in every turn.
+    parts = [scope, *(str(configurable.get(key, "")) for key in ("thread_id", "checkpoint_ns")), tool_call_id]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def streamed(runtime: Any, event: Mapping[str, Any]) -> None:
+    """Hand progress to whoever streams the graph, in the modes `custom` and `tools`."""
+    for name in ("stream_writer", "emit_output_delta"):
+        write = getattr(runtime, name, None)
+        if write is not None:
+            write(event)

@@ -14,6 +14,7 @@ from langchain_wan.store import ImageStore
 if TYPE_CHECKING:
     from langchain_core.rate_limiters import BaseRateLimiter
 
+    from langchain_wan._conversation import Conversation
     from langchain_wan.budget import Budget, Hold
     from langchain_wan.settings import Service, WanSettings
 
@@ -89,8 +90,7 @@ class Call:
         operation_id: Derived from the conversation; None means the request's own, or a new one.
         turn: Which message of a person the call answers.
         by_model: Whether a language model named the images.
-        names: Gives what a refusal of a name lists; None lists nothing.
-        only: The ids that may be named; None means every id of the scope.
+        conversation: What images are called in the conversation; None where there is none.
         runtime: What a budget function is called with.
     """
 
@@ -99,8 +99,7 @@ class Call:
     tool_call_id: str | None = None
     turn: str = ""
     by_model: bool = False
-    names: Callable[[], Sequence[str]] | None = None
-    only: frozenset[str] | None = None
+    conversation: Conversation | None = None
     runtime: Any = None
 
 

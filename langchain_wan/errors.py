@@ -99,7 +99,13 @@ class WanError(ToolException, ModelError, RuntimeError):
     def __str__(self) -> str:
         """Add the operation, which `resolve` and `resume` ask for, where money may have been spent."""
         text = super().__str__()
-        return text if self.charged == "no" or self.operation_id is None else f"{text} Operation: {self.operation_id}."
+        if self.charged == "no" or self.operation_id is None or text == self.advice:
+            return text
+        return f"{text} Operation: {self.operation_id}."
+
+    def for_model(self) -> Self:
+        """Return the same error with the advice as its text, for whoever shows the text of errors to a model."""
+        return self._restored(self.advice, self.__dict__)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by text and attributes; the constructor's arguments are not kept."""

@@ -172,8 +172,8 @@ class GeneratedImage(BaseModel):
         """Return LangChain's image block with the bytes in base64; `max_side=None` means the full picture."""
         if max_side is None:
             return {"type": "image", "base64": self.base64, "mime_type": self.mime_type}
-        data = base64.b64encode(self.thumbnail(max_side)).decode()
-        return {"type": "image", "base64": data, "mime_type": "image/png"}
+        data, mime_type = _pixels.preview(self.read(), max_side)
+        return {"type": "image", "base64": base64.b64encode(data).decode(), "mime_type": mime_type}
 
     def _byte_source(self) -> ByteSource:
         if self._source is not None:
@@ -331,7 +331,8 @@ class WanImageInput(BaseModel):
 
     prompt: Prompt = Field(description="What to show, or how to change the images.")
     images: Annotated[Sequence[StrictStr], Field(max_length=MAX_REFERENCES), BeforeValidator(list_of_one)] = Field(
-        default=(), description="Ids or URLs of images to edit or combine. Empty makes a new image."
+        default=(),
+        description="Images to edit or combine: ids, URLs, or upload_1, ... as attached by the user. Empty makes new.",
     )
     n: Annotated[StrictInt, Field(ge=1, le=MAX_N)] = Field(default=1, description="How many; each is charged.")
     model: Literal["wan2.7-image", "wan2.7-image-pro"] = Field(

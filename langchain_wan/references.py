@@ -10,18 +10,19 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_wan import _pixels
 from langchain_wan._addresses import RefusedAddressError, target_of
+from langchain_wan._conversation import ONLY_A_FILE_ID, UPLOAD, Conversation
 from langchain_wan._sources import InlineImage, describe_source, is_pil_image
 from langchain_wan._wire import upstream_parameters
-from langchain_wan.errors import ImageReferenceError
-from langchain_wan.models import GeneratedImage
+from langchain_wan.errors import ImageReferenceError, StoreError
+from langchain_wan.models import GeneratedImage, image_id
 from langchain_wan.store import IMAGE_ID, ImageStore, bytes_of
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ SendReferences = Literal["auto", "data", "url"]
 
 MAX_MODEL_DATA_URI = 64_000  # characters: a model that writes more invents it
 MAX_TOTAL_BYTES = 24_000_000
-SHOWN_NAMES = 12
 
 _URL_START = re.compile(r"https?://", re.IGNORECASE)
 
@@ -44,6 +44,8 @@ class Reference:
     Attributes:
         image_id: The id that the image has in the store; None for a URL that is only handed on.
         fetch: A URL that has to be downloaded first.
+        of_service: Whether that URL was a result of the service; the download has to be the image `image_id`.
+        upload: The name of the upload that it is.
     """
 
     data: bytes | None = field(default=None, repr=False)
@@ -52,6 +54,8 @@ class Reference:
     expires_at: datetime | None = None
     image_id: str | None = None
     fetch: str | None = None
+    of_service: bool = False
+    upload: str | None = None
 
     def usable_url(self, now: datetime) -> str | None:
         """Return the URL if the service can still fetch it."""
@@ -68,19 +72,17 @@ class Naming:
         store: A view that knows only the images of the caller's scope.
         urls: What is done with http(s) URLs.
         by_model: Whether a language model wrote the strings.
-        names: Gives what a refusal lists; None lists nothing.
-        only: The ids that may be named; None means every id that the store's view knows.
+        conversation: What is called so in a conversation; None means every id that the store's view knows.
     """
 
     store: ImageStore
     urls: ReferenceUrls = "pass"
     by_model: bool = False
-    names: Callable[[], Sequence[str]] | None = None
-    only: frozenset[str] | None = None
+    conversation: Conversation | None = None
 
-    def allows(self, image: GeneratedImage | None) -> bool:
-        """Say whether an image that was found may be named."""
-        return image is not None and (self.only is None or image.id in self.only)
+    def known(self, image_id: str) -> GeneratedImage | None:
+        """Return the image with this id that may be named, or None."""
+        return self.store.get(image_id) if self.conversation is None else self.conversation.known(image_id)
 
 
 def resolve(sources: Iterable[Any], naming: Naming) -> list[Reference]:
@@ -96,8 +98,16 @@ def from_download(reference: Reference, data: bytes, naming: Naming) -> Referenc
     """Return a reference whose URL was downloaded.
 
     Raises:
-        ImageReferenceError: The bytes are no image.
+        ImageReferenceError: The bytes are no image, or not the one that was meant.
     """
+    if not reference.of_service:
+        found = _from_bytes(data, naming, url=reference.fetch)
+        if reference.upload is not None and naming.conversation is not None and found.image_id is not None:
+            naming.conversation.downloaded(reference.upload, found.image_id)
+        return found
+    # A client can post messages that name any id beside any URL: only the bytes say which image it is.
+    if image_id(hashlib.sha256(data).hexdigest()) != reference.image_id:
+        raise _refused(naming, f"the URL of {reference.image_id} shows something else", "unknown")
     return _from_bytes(data, naming, url=reference.fetch)
 
 
@@ -164,30 +174,66 @@ def _resolved(source: Any, naming: Naming) -> Reference:
 
 
 def _named(name: str, naming: Naming) -> Reference:
+    if UPLOAD.fullmatch(name):
+        return _from_upload(name, naming)
     if IMAGE_ID.fullmatch(name):
-        stored = naming.store.get(name)
-        if stored is None or not naming.allows(stored):
-            raise _refused(naming, f"no image is called {name} here", "unknown")
-        return _from_stored(stored, naming)
+        return _from_id(name, naming)
     if not _URL_START.match(name):
         raise _refused(naming, "it is no id, no data URI and no http(s) URL", "unknown")
     # Models drop the signature of a URL that they copy: the stored bytes are meant, and never expire.
-    known = naming.store.known_by_url(name)
-    if known is not None and naming.allows(known):
-        return _from_stored(known, naming)
+    stored = naming.store.known_by_url(name)
+    if stored is not None and naming.known(stored.id) is not None:
+        return _from_stored(stored, naming)
+    meant = None if naming.conversation is None else naming.conversation.at_url(name)
+    return _from_url(name, naming) if meant is None else _named(meant, naming)
+
+
+def _from_id(name: str, naming: Naming) -> Reference:
+    stored = naming.known(name)
+    if stored is not None:
+        return _from_stored(stored, naming)
+    # A new process, and a store in memory: the messages still say where the image is. They say nothing of who may
+    # see what is stored here, so that it is downloaded even where its bytes are known.
+    url = None if naming.conversation is None else naming.conversation.carried(name)
+    if url is None:
+        raise _refused(naming, f"no image is called {name} here", "unknown")
+    return Reference(fetch=url, of_service=True, image_id=name)
+
+
+def _from_upload(name: str, naming: Naming) -> Reference:
+    upload = None if naming.conversation is None else naming.conversation.upload(name)
+    if upload is None:
+        raise _refused(naming, f"no image is called {name} here", "unknown")
+    if upload.problem is not None:
+        reason = "file_id" if upload.problem == ONLY_A_FILE_ID else "unreadable"
+        raise _refused(naming, f"{name} can't be used: {upload.problem}", reason, advice=f"{name}: {upload.problem}.")
+    if upload.url is not None:
+        return replace(_from_url(upload.url, naming), upload=name)
+    stored = naming.store.get(upload.image_id or "")
+    if stored is None:
+        raise _refused(naming, f"{name} was deleted", "unknown")
+    return replace(_from_stored(stored, naming), upload=name)
+
+
+def _from_url(url: str, naming: Naming) -> Reference:
     if naming.urls == "refuse":
         raise _refused(naming, "URLs are not accepted", "refused")
     try:
-        target_of(name)
+        target_of(url)
     except RefusedAddressError as error:
         raise _refused(naming, f"the URL may not be used: {error}", "refused") from error
-    return Reference(fetch=name) if naming.urls == "fetch" else Reference(url=name)
+    return Reference(fetch=url) if naming.urls == "fetch" else Reference(url=url)
 
 
 def _from_stored(image: GeneratedImage, naming: Naming) -> Reference:
     data = naming.store.read(image.sha256)
     if data is None:
-        data = image.read()  # it may live in another store, or hold its bytes
+        try:
+            data = image.read()  # it may live in another store, or hold its bytes
+        except StoreError:
+            if image.url is None or (image.expires_at is not None and image.expires_at <= datetime.now(UTC)):
+                raise _refused(naming, f"the bytes of {image.id} are not stored any more", "gone") from None
+            return Reference(fetch=image.url, of_service=True, image_id=image.id)
     return Reference(data, image.mime_type, image.url, image.expires_at, image.id)
 
 
@@ -212,15 +258,12 @@ def _wire_form(reference: Reference, max_bytes: int) -> Reference:
     return replace(reference, data=data, mime_type=mime_type)
 
 
-def _refused(naming: Naming, why: str, reason: str) -> ImageReferenceError:
-    names = (
-        [] if naming.names is None else [name for name in naming.names() if naming.only is None or name in naming.only]
-    )
-    names = names[-SHOWN_NAMES:]
+def _refused(naming: Naming, why: str, reason: str, *, advice: str | None = None) -> ImageReferenceError:
+    names = [] if naming.conversation is None else naming.conversation.names()
     listed = f" You can use: {', '.join(names)}." if names else ""
     return ImageReferenceError(
         f"An input image can't be used: {why}.",
         reason=reason,
         next_step="Pass an id of this store, a Path, bytes, or a public URL.",
-        advice=f"One of `images` can't be used.{listed}",
+        advice=(advice or "One of `images` can't be used.") + listed,
     )

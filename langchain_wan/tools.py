@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from functools import partial
 from typing import Annotated, Any, Literal, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
@@ -18,7 +15,6 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, InjectedToolArg, ToolException
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     Field,
     PrivateAttr,
     ValidationError,
@@ -27,20 +23,27 @@ from pydantic import (
     model_validator,
 )
 
+from langchain_wan._arguments import UPSTREAM, made_description, made_schema
+from langchain_wan._conversation import Conversation
 from langchain_wan._executor import in_thread
 from langchain_wan._requests import invalid_request
-from langchain_wan._runtime import configurable_of, ids_in_state, injected, turn_of, warn_of_memory
+from langchain_wan._runtime import (
+    configurable_of,
+    conversation_of,
+    injected,
+    operation_of,
+    streamed,
+    turn_of,
+    warn_of_memory,
+)
 from langchain_wan._steps import Call
-from langchain_wan.budget import price_usd
 from langchain_wan.client import WanClient
-from langchain_wan.errors import InvalidImageRequestError, WanConfigurationError, WanError
-from langchain_wan.models import MAX_N, MAX_REFERENCES, ImageRequest, ImageResult, WanImageInput, list_of_one
+from langchain_wan.errors import InvalidImageRequestError, StoreError, WanConfigurationError, WanError
+from langchain_wan.models import MAX_N, MAX_REFERENCES, ImageRequest, ImageResult, WanEvent, WanImageInput, list_of_one
 from langchain_wan.runnables import EVENT, WanImageGenerator, model_metadata, note_cost
 from langchain_wan.settings import WanSettings
 
 logger = logging.getLogger("langchain_wan")
-
-UPSTREAM = ("size", "seed", "watermark", "thinking_mode", "negative_prompt")
 
 # The error of the call under way: the handler of errors does not know the call, and the message's artifact needs it.
 _failure: ContextVar[list[WanError] | None] = ContextVar("langchain_wan_failure", default=None)
@@ -50,9 +53,13 @@ def advice_for_model(error: ToolException) -> str:
     """Return what the model is told of an error; what only the operator can mend goes to the log as an ERROR."""
     if not isinstance(error, WanError):
         return "The tool failed. Tell the user."
+    _tell_operator(error)
+    return error.advice
+
+
+def _tell_operator(error: WanError) -> None:
     if error.needs_operator:
         logger.error("%s", error)
-    return error.advice
 
 
 def explain_invalid_arguments(error: Any) -> str:
@@ -135,9 +142,9 @@ class WanImageTool(WanSettings, BaseTool):
             self.model = self.models[0]
         self._made = self._made | (frozenset({"args_schema", "description"}) - given)
         if "args_schema" in self._made:
-            self.args_schema = _schema(self)
+            self.args_schema = made_schema(self.models, self.model, self.max_n, self.max_references, self.expose)
         if "description" in self._made:
-            self.description = _description(self)
+            self.description = made_description(self.models, self.prices, self.max_references)
 
     @property
     def generator(self) -> WanImageGenerator:
@@ -188,13 +195,18 @@ class WanImageTool(WanSettings, BaseTool):
         run_manager: CallbackManagerForToolRun | None = None,
         **parameters: Any,
     ) -> tuple[str, dict[str, Any]]:
-        with _remembered():
+        with _remembered(self.handle_tool_error):
             request = self._request(prompt, images, n, model, parameters)
-            client = WanClient(**self.settings())
-            dispatch = None if run_manager is None else partial(dispatch_custom_event, EVENT)
-            result = client.generate(request, on_event=dispatch, call=self._call(runtime))
+            call = self._call(injected(runtime))
+
+            def watch(event: WanEvent) -> None:
+                if run_manager is not None:
+                    dispatch_custom_event(EVENT, event)
+                streamed(call.runtime, event)
+
+            result = WanClient(**self.settings()).generate(request, on_event=watch, call=call)
             note_cost(run_manager, result)
-            return self._output(result)
+            return self._output(result, request, call.conversation)
 
     async def _arun(
         self,
@@ -206,13 +218,18 @@ class WanImageTool(WanSettings, BaseTool):
         run_manager: AsyncCallbackManagerForToolRun | None = None,
         **parameters: Any,
     ) -> tuple[str, dict[str, Any]]:
-        with _remembered():
+        with _remembered(self.handle_tool_error):
             request = self._request(prompt, images, n, model, parameters)
-            client = WanClient(**self.settings())
-            dispatch = None if run_manager is None else partial(adispatch_custom_event, EVENT)
-            result = await client.agenerate(request, on_event=dispatch, call=self._call(runtime))
+            call = self._call(injected(runtime))
+
+            async def watch(event: WanEvent) -> None:
+                if run_manager is not None:
+                    await adispatch_custom_event(EVENT, event)
+                streamed(call.runtime, event)
+
+            result = await WanClient(**self.settings()).agenerate(request, on_event=watch, call=call)
             note_cost(run_manager, result)
-            return await in_thread(self._output, result) if self.artifact_base64 else self._output(result)
+            return await in_thread(self._output, result, request, call.conversation)
 
     def _request(
         self, prompt: str, images: Sequence[str], n: int, model: str | None, parameters: Mapping[str, Any]
@@ -237,27 +254,24 @@ class WanImageTool(WanSettings, BaseTool):
             # LangChain takes a ValidationError for bad arguments and quotes them all to the model.
             raise invalid_request(error) from None
 
+    def conversation(self, runtime: Any) -> Conversation | None:
+        """Return what images are called in the conversation of a runtime of LangGraph; None without a runtime."""
+        return None if runtime is None else self._conversation(runtime, self._scope_name(runtime))
+
+    def _conversation(self, runtime: Any, scope: str) -> Conversation:
+        return conversation_of(runtime, self.store, scope, only_shown=scope == self._own_scope)
+
     def _call(self, runtime: Any) -> Call:
-        runtime = injected(runtime)
         scope = self._scope_name(runtime)
-        names = None if runtime is None else partial(self.store.catalog.names, scope)
-        configurable = configurable_of(runtime)
         if self.store.path is None:
-            warn_of_memory(configurable.get("__pregel_checkpointer"))
-        tool_call_id = getattr(runtime, "tool_call_id", None)
-        operation_id = None
-        if configurable.get("thread_id") and tool_call_id:
-            # A tool_call_id alone is no key: some models begin at call_0 in every turn.
-            parts = [scope, *(str(configurable.get(key, "")) for key in ("thread_id", "checkpoint_ns")), tool_call_id]
-            operation_id = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+            warn_of_memory(configurable_of(runtime).get("__pregel_checkpointer"))
         return Call(
             scope=scope,
-            operation_id=operation_id,
-            tool_call_id=tool_call_id,
+            operation_id=operation_of(runtime, scope),
+            tool_call_id=getattr(runtime, "tool_call_id", None),
             turn=turn_of(runtime),
             by_model=True,
-            names=names,
-            only=ids_in_state(runtime) if runtime is not None and scope == self._own_scope else None,
+            conversation=None if runtime is None else self._conversation(runtime, scope),
             runtime=runtime,
         )
 
@@ -277,7 +291,9 @@ class WanImageTool(WanSettings, BaseTool):
             raise WanConfigurationError("The scope function has to return a name.")
         return named
 
-    def _output(self, result: ImageResult) -> tuple[str, dict[str, Any]]:
+    def _output(
+        self, result: ImageResult, request: ImageRequest, conversation: Conversation | None
+    ) -> tuple[str, dict[str, Any]]:
         artifact = result.model_dump(mode="json")
         if self.artifact_base64:
             for shown, image in zip(artifact["images"], result.images, strict=True):
@@ -287,7 +303,8 @@ class WanImageTool(WanSettings, BaseTool):
                 return self.return_to_model(result), artifact
             except Exception:  # somebody else's function must not lose a paid image
                 logger.exception("return_to_model failed")
-        return result.describe(url=self.return_to_model == "url"), artifact
+        text = result.describe(url=self.return_to_model == "url")
+        return "\n".join([text, *_uploads(conversation, request)]), artifact
 
     def _traced(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         return {**kwargs, "metadata": {**model_metadata(self.model), **(kwargs.get("metadata") or {})}}
@@ -303,16 +320,44 @@ class WanImageTool(WanSettings, BaseTool):
         self._take_shape()
 
 
+def _uploads(conversation: Conversation | None, request: ImageRequest) -> list[str]:
+    """Return what the model reads of the pictures that people attached."""
+    if conversation is None:
+        return []
+    named = [name for name in request.images if isinstance(name, str)]
+    try:
+        became = [one for one in conversation.uploads() if one.image_id and one.name in named]
+        unused = [one.name for one in conversation.unused(named) if one.problem is None]
+    except StoreError:  # a note must not lose a paid image
+        logger.exception("the uploads could not be read")
+        return []
+    lines = [f"{one.name} is {one.image_id}." for one in became]
+    if unused:
+        lines.append(f"Attached by the user and not used: {', '.join(unused)}.")
+    return lines
+
+
 class _remembered:  # noqa: N801  reads as a word in a `with` statement
-    """Notes the error of the call, so that `run` can put it beside the message."""
+    """Notes the error of the call, so that `run` can put it beside the message.
+
+    Where the tool does not handle its errors, whoever catches them shows their text to a model: it is the advice.
+    """
+
+    def __init__(self, handled: object) -> None:
+        self._handled = handled
 
     def __enter__(self) -> None:
         """Begin."""
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         failures = _failure.get()
-        if isinstance(error, WanError) and failures is not None:
+        if not isinstance(error, WanError):
+            return
+        if failures is not None:
             failures.append(error)
+        if not self._handled:
+            _tell_operator(error)
+            raise error.for_model() from error
 
 
 def _with_error(output: Any, failures: Sequence[WanError]) -> Any:
@@ -329,51 +374,3 @@ def _with_error(output: Any, failures: Sequence[WanError]) -> Any:
             }
         }
     return output
-
-
-def _schema(tool: WanImageTool) -> type[BaseModel]:
-    """Return the arguments that the model sees: a field with one choice is left out."""
-    full = WanImageInput.model_fields
-    fields: dict[str, Any] = {"prompt": (full["prompt"].rebuild_annotation(), full["prompt"])}
-    if tool.max_references:
-        images = full["images"].asdict()["attributes"]
-        limited = Annotated[Sequence[str], Field(max_length=tool.max_references), BeforeValidator(list_of_one)]
-        fields["images"] = (limited, Field(default=(), description=images["description"]))
-    if tool.max_n > 1:
-        fields["n"] = (
-            Annotated[int, Field(ge=1, le=tool.max_n, strict=True)],
-            Field(default=1, description=full["n"].description),
-        )
-    if len(tool.models) > 1:
-        choice: Any = Literal[tool.models]
-        fields["model"] = (choice, Field(default=tool.model, description=full["model"].description))
-    for name in tool.expose:
-        kind = ImageRequest.model_fields[name]
-        fields[name] = (kind.rebuild_annotation(), Field(default=None, description=PARAMETERS[name]))
-    made: type[BaseModel] = create_model(
-        "WanImageInput", __config__=WanImageInput.model_config, __doc__=WanImageInput.__doc__, **fields
-    )
-    return made
-
-
-PARAMETERS = {
-    "size": "1K, 2K, 4K, or width*height in pixels.",
-    "seed": "The same seed gives a similar image.",
-    "watermark": "Add an AI label.",
-    "thinking_mode": "Slower, better composition.",
-    "negative_prompt": "What not to show.",
-}
-
-
-def _description(tool: WanImageTool) -> str:
-    does = "Make an image from text"
-    if tool.max_references:
-        does += ", edit one" + (" or combine several" if tool.max_references > 1 else "") + " by id"
-    prices = []
-    for model in tool.models:
-        try:
-            prices.append(f"${price_usd(model, prices=tool.prices).normalize():f} ({model})")
-        except InvalidImageRequestError:
-            continue
-    cost = f" Each image costs {', '.join(prices)}." if prices else ""
-    return f"{does}.{cost} Takes 10 to 120 seconds."
