@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 MAX_URL = 4096
 PORTS = {"http": 80, "https": 443}
+MAX_PORT = 65535
 
 _URL = re.compile(
     r"(?P<scheme>[hH][tT][tT][pP][sS]?)://(?P<host>\[[0-9a-fA-F:.]+\]|[^\s/?#@:\\\[\]%]+)"
@@ -45,6 +47,11 @@ _REFUSED_V6 = tuple(
 )
 
 
+_SIGNATURE = re.compile(
+    r"(?:^|&)(?:x-(?:amz|oss|goog|cos)-|signature|sig|sign|expires|se|policy|token)[^=&]*=", re.IGNORECASE
+)
+
+
 class RefusedAddressError(ValueError):
     """A URL or an address may not be used; the text is for logs, not for a model."""
 
@@ -58,19 +65,27 @@ class Target:
     port: int
 
 
-def target_of(url: str, *, allow_http: bool = True, allowed: frozenset[tuple[str, int]] = frozenset()) -> Target:
+def target_of(
+    url: str,
+    *,
+    allow_http: bool = True,
+    allowed: frozenset[tuple[str, int]] = frozenset(),
+    networks: tuple[_Network, ...] = (),
+) -> Target:
     """Read a URL by the strict rules.
 
     Args:
         allow_http: Whether plain http may be used.
         allowed: Hosts and ports that are allowed although they are internal: the sandbox that answered.
+        networks: Internal networks that may be reached. With any, names and ports are free here: `check_dial` judges
+            what they mean when it is dialled.
 
     Raises:
         RefusedAddressError: It is no plain http(s) URL of a public host.
     """
     if len(url) > MAX_URL or any(ord(char) < 0x21 or 0x7F <= ord(char) < 0xA0 for char in url):  # noqa: PLR2004
         raise RefusedAddressError("not a plain URL")
-    if any(0xD800 <= ord(char) < 0xE000 for char in url):  # noqa: PLR2004  half of a surrogate pair
+    if not is_well_formed(url):
         raise RefusedAddressError("not a plain URL")
     match = _URL.fullmatch(url)
     if match is None:
@@ -81,15 +96,51 @@ def target_of(url: str, *, allow_http: bool = True, allowed: frozenset[tuple[str
     port = int(match["port"]) if match["port"] else PORTS[scheme]
     if (host, port) in allowed:
         return Target(scheme, host, port)
-    if port not in PORTS.values():
+    if port > MAX_PORT or (port not in PORTS.values() and not networks):
         raise RefusedAddressError("only the ports 80 and 443 are allowed")
     if host.startswith("["):
         try:
-            check_address(ipaddress.IPv6Address(host[1:-1]))
+            check_address(ipaddress.IPv6Address(host[1:-1]), allowed=networks)
         except ipaddress.AddressValueError:
             raise RefusedAddressError("not an IP address") from None
         return Target(scheme, host[1:-1], port)
-    return Target(scheme, _public_name(host), port)
+    return Target(scheme, _public_name(host, networks), port)
+
+
+def same_url(url: str, known: Iterable[tuple[str, str]]) -> str | None:
+    """Return the name of the known URL that a model means, or None.
+
+    Models drop the signature of a URL, or break it: a query is ignored where the model gave none, or where the known
+    one is a signature, if that leaves one picture. Otherwise a query may be what tells two pictures apart.
+
+    Args:
+        known: URLs and what each is called.
+    """
+    bare, _, query = url.partition("#")[0].partition("?")
+    near: set[str] = set()
+    for other, name in known:
+        if other == url:
+            return name
+        known_bare, _, known_query = other.partition("#")[0].partition("?")
+        if known_bare == bare and (not query or _SIGNATURE.search(known_query) is not None):
+            near.add(name)
+    return near.pop() if len(near) == 1 else None
+
+
+def is_well_formed(text: str) -> bool:
+    """Say whether text can be encoded and written down: half of a surrogate pair, which JSON can hold, can't."""
+    return not any(0xD800 <= ord(char) < 0xE000 for char in text)  # noqa: PLR2004
+
+
+def check_dial(address: _Address, port: int, *, allowed: tuple[_Network, ...] = ()) -> None:
+    """Refuse to dial an address that is not public, or a port of a public one that no web server has.
+
+    Raises:
+        RefusedAddressError: It may not be dialled.
+    """
+    check_address(address, allowed=allowed)
+    if port not in PORTS.values() and not _within(address, allowed):
+        raise RefusedAddressError("only the ports 80 and 443 are allowed")
 
 
 def check_address(address: _Address, *, allowed: tuple[_Network, ...] = ()) -> None:
@@ -101,7 +152,7 @@ def check_address(address: _Address, *, allowed: tuple[_Network, ...] = ()) -> N
     Raises:
         RefusedAddressError: The address is internal, special, or a form that can carry an internal one.
     """
-    if any(address in network for network in allowed if network.version == address.version):
+    if _within(address, allowed):
         return
     if isinstance(address, ipaddress.IPv4Address):
         refused = any(address in network for network in _REFUSED_V4)
@@ -116,12 +167,16 @@ def check_address(address: _Address, *, allowed: tuple[_Network, ...] = ()) -> N
         raise RefusedAddressError("not a public address")
 
 
+def _within(address: _Address, networks: tuple[_Network, ...]) -> bool:
+    return any(address in network for network in networks if network.version == address.version)
+
+
 def _embeds_v4(address: ipaddress.IPv6Address) -> bool:
     # ISATAP: an interface id of 0000:5efe or 0200:5efe before the IPv4 address.
     return (int(address) >> 32) & 0xFFFF_FFFF in {0x0000_5EFE, 0x0200_5EFE}
 
 
-def _public_name(host: str) -> str:
+def _public_name(host: str, networks: tuple[_Network, ...]) -> str:
     import idna  # the same rules (IDNA 2008) as the HTTP client's: Python's own read some names differently
 
     try:
@@ -135,11 +190,11 @@ def _public_name(host: str) -> str:
     if labels[-1].isdigit() or re.fullmatch(r"0x[0-9a-f]*", labels[-1]):
         # Only the plain dotted form: libc also reads 127.1, 2130706433, 0x7f000001 and 0177.0.0.1.
         try:
-            check_address(ipaddress.IPv4Address(name))
+            check_address(ipaddress.IPv4Address(name), allowed=networks)
         except ipaddress.AddressValueError:
             raise RefusedAddressError("not an IP address in its plain form") from None
         return name
     internal = any(name == suffix or name.endswith(f".{suffix}") for suffix in _INTERNAL_SUFFIXES)
-    if internal or name in _INTERNAL_NAMES or len(labels) == 1:
+    if not networks and (internal or name in _INTERNAL_NAMES or len(labels) == 1):
         raise RefusedAddressError("an internal name")
     return name

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from langchain_wan._addresses import same_url
 from langchain_wan._database import Database
 
 _OF_A_SCOPE = ("url", "expires_at")  # two scopes may store equal bytes, and are not to see each other's URLs
@@ -43,13 +44,13 @@ class Catalog:
         return None if row is None else _facts(row)
 
     def image_at(self, url: str, scope: str) -> dict[str, Any] | None:
-        """Return the image that a URL showed, or None; a query is ignored where that leaves one image."""
+        """Return the image that a URL showed, or None; see `same_url`."""
         query = _IMAGES + " AND substr(url || '?', 1, length(?) + 1) = ? || '?' LIMIT 100"
         bare = url.partition("?")[0].partition("#")[0]
         with self._database.transaction() as connection:
             found = [_facts(row) for row in connection.execute(query, (scope, scope, bare, bare))]
-        exact = next((facts for facts in found if facts["url"] == url), None)
-        return exact or (found[0] if len({facts["id"] for facts in found}) == 1 else None)
+        meant = same_url(url, [(facts["url"], facts["id"]) for facts in found])
+        return next((facts for facts in found if facts["id"] == meant), None)
 
     def forget_image(self, image_id: str, scope: str) -> bool:
         """Forget that a scope knows an image, `""` meaning every scope; say whether nobody knows it any more."""

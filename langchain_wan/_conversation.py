@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from langchain_wan import _pixels
+from langchain_wan._addresses import is_well_formed, same_url
 from langchain_wan._blocks import block_source, is_image_block, text_of
 from langchain_wan.models import GeneratedImage
 from langchain_wan.store import IMAGE_ID
@@ -28,7 +29,7 @@ UPLOAD = re.compile(r"upload_[1-9][0-9]{0,3}")
 SHOWN_NAMES = 12
 
 _AT = "at "  # before a URL, which a client writes: it is not to be taken for an id
-NO_IMAGE = "it is no image that can be read"
+ONLY_A_URL = "it was attached by URL, which is not accepted here: ask the user to attach the picture itself"
 ONLY_A_FILE_ID = "it is held by a model provider's file store: ask the user to attach the picture itself"
 
 
@@ -58,41 +59,49 @@ class Conversation:
         thread: Names the conversation where it lasts: its uploads keep their numbers when messages are trimmed, and
             are shared with sub-agents. None counts those that are there.
         only_shown: Whether an id may be named only if it stands in the messages.
+        urls: Whether a picture may be attached by URL.
     """
 
     def __init__(
-        self, store: ImageStore, messages: Sequence[Any], thread: str | None, *, only_shown: bool = False
+        self,
+        store: ImageStore,
+        messages: Sequence[Any],
+        thread: str | None,
+        *,
+        only_shown: bool = False,
+        urls: bool = True,
     ) -> None:
         self._store, self._messages, self._thread = store, messages, thread
-        self._only_shown = only_shown
-        self._uploads: dict[str, Upload] | None = None  # by digest
+        self._only_shown, self._urls = only_shown, urls
 
     def uploads(self) -> list[Upload]:
         """Return the pictures that people attached, in order; those that are new are stored."""
-        return list(self._by_digest().values())
+        return list(self._uploads.values())
 
     def upload(self, name: str) -> Upload | None:
-        """Return the upload with this name, its bytes stored again if the store had dropped them."""
-        digest, found = next(((key, one) for key, one in self._by_digest().items() if one.name == name), ("", None))
-        stored = None if found is None or found.image_id is None else self._store.get(found.image_id)
-        if stored is not None and self._store.read(stored.sha256) is None:
-            _stored(self._sources.get(digest), self._store)
+        """Return the upload with this name, stored again from its message if the store has dropped it."""
+        digest, found = next(((key, one) for key, one in self._uploads.items() if one.name == name), ("", None))
+        if found is not None and found.image_id is not None:
+            stored = self._store.get(found.image_id)
+            if (stored is None or self._store.read(stored.sha256) is None) and digest in self._sources:
+                _place(self._sources[digest], self._store)
         return found
 
     def upload_of(self, block: Mapping[str, Any]) -> Upload | None:
         """Return the upload that an image block of a message became."""
-        return self._by_digest().get(_digest(block))
+        return self._uploads.get(_digest(block))
 
     def downloaded(self, name: str, image_id: str) -> None:
         """Note under which id an upload is stored whose URL was downloaded."""
-        for digest, upload in self._by_digest().items():
+        for digest, upload in self._uploads.items():
             if upload.name == name:
-                self._by_digest()[digest] = replace(upload, url=None, image_id=image_id)
+                self._uploads[digest] = replace(upload, url=None, image_id=image_id)
                 if self._thread is not None:
                     self._store.catalog.place_upload(self._thread, digest, image_id)
 
     def known(self, image_id: str) -> GeneratedImage | None:
         """Return the image with this id that the scope knows and that may be named here, or None."""
+        self.uploads()  # what was attached is known by its id too
         stored = self._store.get(image_id)
         return stored if not self._only_shown or image_id in self.shown else None
 
@@ -102,21 +111,23 @@ class Conversation:
         return None if image is None else image.url
 
     def at_url(self, url: str) -> str | None:
-        """Return the id or name of what a URL shows in this conversation, its query ignored."""
-        shown = {_bare(image.url): image.id for image in self._carried.values() if image.url is not None}
-        shown |= {_bare(upload.url): upload.name for upload in self.uploads() if upload.url is not None}
-        return shown.get(_bare(url))
+        """Return the id or name of what a URL shows in this conversation, or None."""
+        shown = [(image.url, image.id) for image in self._carried.values() if image.url is not None]
+        for digest, upload in self._uploads.items():
+            source = self._sources.get(digest) or upload.url
+            if isinstance(source, str):
+                shown.append((source, upload.name))
+        return same_url(url, shown)
 
     def names(self) -> list[str]:
         """Return what may be named, the newest last, to be listed in a refusal."""
-        ids = [
-            name for name in self._store.catalog.names(self._store.scope) if not self._only_shown or name in self.shown
-        ]
-        ids += [name for name in self._carried if name not in ids]
-        attached = [one for one in self.uploads() if one.problem is None]
+        attached = [one for one in self.uploads() if one.problem is None and self._is_there(one)]
         became = {one.image_id for one in attached}
-        names = [one.name for one in attached] + [name for name in ids if name not in became]
-        return names[-SHOWN_NAMES:]
+        stored = self._store.catalog.names(self._store.scope)
+        ids = [name for name in stored if not self._only_shown or name in self.shown]
+        ids += [name for name in self._carried if name not in ids]
+        names = [one.name for one in attached][-SHOWN_NAMES // 2 :]
+        return names + [name for name in ids if name not in became][len(names) - SHOWN_NAMES :]
 
     def unused(self, also: Sequence[str] = ()) -> list[Upload]:
         """Return what the newest message of a person brought and no call since then has named.
@@ -131,8 +142,9 @@ class Conversation:
         for message in self._messages[newest:]:
             for call in getattr(message, "tool_calls", None) or ():
                 used |= set(_strings(call.get("args")))
+        used |= {self.at_url(name) or name for name in used if name[:4].lower() == "http"}
         brought = [self.upload_of(block) for block in _image_blocks(self._messages[newest])]
-        return [one for one in brought if one is not None and not used & {one.name, one.image_id, one.url}]
+        return [one for one in brought if one is not None and not used & {one.name, one.image_id}]
 
     @cached_property
     def shown(self) -> dict[str, int]:
@@ -152,18 +164,18 @@ class Conversation:
         blocks = [block for message in self._messages if of_a_person(message) for block in _image_blocks(message)]
         return {_digest(block): block_source(block) for block in blocks}
 
-    def _by_digest(self) -> dict[str, Upload]:
-        if self._uploads is None:
-            known = {} if self._thread is None else self._store.catalog.uploads(self._thread)
-            new = {
-                digest: _place(source, self._store) for digest, source in self._sources.items() if digest not in known
-            }
-            if self._thread is None:
-                known = {digest: (number, where) for number, (digest, where) in enumerate(new.items(), 1)}
-            elif new:
-                known = self._store.catalog.add_uploads(self._thread, new)
-            self._uploads = {digest: _upload(number, where) for digest, (number, where) in known.items()}
-        return self._uploads
+    @cached_property
+    def _uploads(self) -> dict[str, Upload]:  # by digest
+        known = {} if self._thread is None else self._store.catalog.uploads(self._thread)
+        new = {digest: _place(source, self._store) for digest, source in self._sources.items() if digest not in known}
+        if self._thread is None:
+            known = {digest: (number, where) for number, (digest, where) in enumerate(new.items(), 1)}
+        elif new:
+            known = self._store.catalog.add_uploads(self._thread, new)
+        return {digest: _upload(number, where, urls=self._urls) for digest, (number, where) in known.items()}
+
+    def _is_there(self, upload: Upload) -> bool:
+        return upload.image_id is None or self._store.get(upload.image_id) is not None
 
 
 def shown_in(messages: Sequence[Any]) -> dict[str, int]:
@@ -207,25 +219,19 @@ def _place(source: str | bytes | None, store: ImageStore) -> str:
     if source is None:
         return ONLY_A_FILE_ID
     if isinstance(source, str) and source[:5].lower() != "data:":
-        return _AT + source
-    return _stored(source, store) or NO_IMAGE
-
-
-def _stored(source: str | bytes | None, store: ImageStore) -> str | None:
-    if source is None:
-        return None
+        return _AT + source if is_well_formed(source) else "it is no plain URL"
     try:
         data = _pixels.data_uri_bytes(source) if isinstance(source, str) else source
         picture = _pixels.inspect(data)
-    except _pixels.NotAnImageError:
-        return None
+    except _pixels.NotAnImageError as error:
+        return f"it can't be read: {error}"
     return store.keep(data, picture, scope=store.scope).id
 
 
-def _upload(number: int, where: str) -> Upload:
+def _upload(number: int, where: str, *, urls: bool) -> Upload:
     name = f"upload_{number}"
     if where.startswith(_AT):
-        return Upload(name, url=where.removeprefix(_AT))
+        return Upload(name, url=where.removeprefix(_AT)) if urls else Upload(name, problem=ONLY_A_URL)
     return Upload(name, image_id=where) if IMAGE_ID.fullmatch(where) else Upload(name, problem=where)
 
 
@@ -246,7 +252,3 @@ def _strings(value: Any) -> Iterator[str]:
         yield from (text for one in value.values() for text in _strings(one))
     elif isinstance(value, list | tuple):
         yield from (text for one in value for text in _strings(one))
-
-
-def _bare(url: str) -> str:
-    return url.partition("?")[0].partition("#")[0]

@@ -80,7 +80,7 @@ class Database:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
                     raise
-            except (sqlite3.Error, OSError) as error:
+            except (sqlite3.Error, OSError, UnicodeError) as error:  # half of a surrogate pair can't be stored
                 raise StoreError(
                     f"The image store's ledger could not be used: {error}.", next_step="Check the store's folder."
                 ) from error

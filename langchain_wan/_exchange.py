@@ -54,20 +54,24 @@ def _loaded_guard() -> Any:
 
 def _with_key(request: WireRequest, service: Service) -> Mapping[str, str]:
     # Identity: a compressed answer would have to be decoded before its size is known.
-    return {
-        "User-Agent": USER_AGENT,
-        "Accept": "application/json",
-        "Accept-Encoding": "identity",
-        **request.headers,
-        "Authorization": f"Bearer {service.api_key.get_secret_value()}",
-    }
+    plain = {"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "identity", **request.headers}
+    return _Hidden({**plain, "Authorization": f"Bearer {service.api_key.get_secret_value()}"})
+
+
+class _Hidden(dict[str, str]):
+    """Headers that hold the key: a call that is interrupted shows them to whoever prints the locals of each frame."""
+
+    def __repr__(self) -> str:
+        return "{...}"
 
 
 def _without_key(outcome: Outcome, service: Service) -> Outcome:
     # A gateway that refuses a key may quote it; no error, log or kept answer is to hold it.
     key = service.api_key.get_secret_value().encode()
-    if isinstance(outcome, Reply) and len(outcome.body) <= EXAMINED and key in outcome.body:
-        return replace(outcome, body=outcome.body.replace(key, b"[key]"))
+    if isinstance(outcome, Reply):
+        headers = {name: value.replace(key.decode(), "[key]") for name, value in outcome.headers.items()}
+        body = outcome.body.replace(key, b"[key]") if len(outcome.body) <= EXAMINED else outcome.body
+        return replace(outcome, body=body, headers=headers)
     if isinstance(outcome, Lost) and outcome.received is not None and len(outcome.received) <= EXAMINED:
         return replace(outcome, received=outcome.received.replace(key, b"[key]"))
     return outcome
@@ -122,7 +126,10 @@ class Download:
             location = outcome.headers.get("location") if isinstance(outcome, Reply) else None
             if not isinstance(outcome, Reply) or outcome.status not in REDIRECTS or location is None:
                 return _whole(outcome)
-            following = urljoin(url, location)
+            try:
+                following = urljoin(url, location)
+            except ValueError:  # brackets that hold no address
+                return NotSent("it redirects to no URL", passing=False)
             if url.startswith("https:") and not following.startswith("https:"):
                 return NotSent("it redirects from https to plain http", passing=False)
             url = following
@@ -133,7 +140,10 @@ class Download:
 
         own = self.service.loopback if self.results else None
         target = target_of(
-            url, allow_http=self.results or self.service.loopback is not None, allowed=frozenset({own} if own else ())
+            url,
+            allow_http=self.results or self.service.loopback is not None,
+            allowed=frozenset({own} if own else ()),
+            networks=self.settings.allowed_networks,
         )
         internal = own is not None and (target.host, target.port) == own
         return Route(

@@ -45,7 +45,7 @@ def generation(job: Job) -> Flow[ImageResult]:
     job.model = job.request.model or job.settings.model
     job.price = price_usd(job.model, prices=job.settings.prices)
     job.operation_id = job.request.operation_id or job.call.operation_id or uuid.uuid4().hex
-    digest = yield Work(lambda: references.fingerprint(job.request, job.model))
+    digest = yield Work(lambda: references.fingerprint(job.request, job.model, job.call.conversation))
     try:
         result = yield from _found_or_made(job, digest)
     except WanError as error:
@@ -65,6 +65,8 @@ def _found_or_made(job: Job, digest: str) -> Flow[ImageResult]:
     job.parents = [reference.image_id for reference in found if reference.image_id]
     taken = yield from claimed(job, digest)
     if taken is not None:
+        if job.call.shared and taken.id != job.operation_id:
+            raise interrupted(job) if taken.error is None else error_from(taken.error)
         return (yield from _settled_before(job, digest, taken))
     try:
         yield job.notify("queued")
@@ -88,7 +90,7 @@ def _references(job: Job) -> Flow[list[references.Reference]]:
         places = [place for place, one in enumerate(found) if one.fetch and one.of_service is of_service]
         if places:
             urls = [found[place].fetch for place in places]
-            each = partial(_downloaded, [found[place] for place in places], naming)
+            each = partial(_from_download, [found[place] for place in places], naming)
             fetched = yield SendAll(urls, job.settings.download_timeout, each, results=of_service)
             for place, reference in zip(places, fetched, strict=True):
                 found[place] = reference
@@ -96,12 +98,10 @@ def _references(job: Job) -> Flow[list[references.Reference]]:
     return fitted
 
 
-def _downloaded(
+def _from_download(
     wanted: list[references.Reference], naming: references.Naming, place: int, outcome: Outcome
 ) -> references.Reference:
-    if not isinstance(outcome, Reply) or outcome.status != 200:  # noqa: PLR2004  OK
-        raise ImageReferenceError("An input image could not be downloaded.", reason="unreadable")
-    return references.from_download(wanted[place], outcome.body, naming)
+    return references.from_download(wanted[place], outcome, naming)
 
 
 def _settled_before(job: Job, digest: str, operation: Operation) -> Flow[ImageResult]:

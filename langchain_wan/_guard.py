@@ -23,7 +23,7 @@ from typing import Any, TypeAlias, TypeVar
 import httpcore
 import httpx
 
-from langchain_wan._addresses import RefusedAddressError, check_address
+from langchain_wan._addresses import RefusedAddressError, check_dial
 from langchain_wan._wire import Lost, NotSent, Outcome, decoded_reply
 
 SocketOptions: TypeAlias = Iterable[Any] | None
@@ -55,14 +55,14 @@ class Route:
 
     def addresses(self, found: list[Any]) -> list[str]:
         """Return the addresses that a name resolved to, if every one of them is allowed."""
-        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        places = {str(entry[4][0]): int(entry[4][1]) for entry in found}
         if self.public_only and self.proxy is None:  # a proxy resolves the name itself
-            for address in addresses:
+            for address, port in places.items():
                 try:
-                    check_address(ipaddress.ip_address(address), allowed=self.allowed)
+                    check_dial(ipaddress.ip_address(address), port, allowed=self.allowed)
                 except RefusedAddressError as error:
                     raise httpcore.ConnectError(str(error)) from error
-        return addresses
+        return list(places)
 
 
 class _Stream(httpcore.NetworkStream):
@@ -171,8 +171,9 @@ class _AsyncBackend(httpcore.AsyncNetworkBackend):
 
 @dataclass
 class _Progress:
-    """How far an exchange came, so that a failure can say what it proves."""
+    """How far an exchange came, so that a failure can say what it proves; of a POST, what was received is kept."""
 
+    method: str
     stage: str = "connect"
     status: int = 0
     received: bytearray = field(default_factory=bytearray)
@@ -196,7 +197,7 @@ def exchange(method: str, url: str, headers: Headers, body: bytes, route: Route,
     A kept connection that the server closes meanwhile can't be told from one that broke after the request was
     worked on: reusing none removes that doubt. Redirects are not followed.
     """
-    progress = _Progress()
+    progress = _Progress(method)
     try:
         pool = _pool(route, url, asynchronous=False)
         progress.stage = "wait"
@@ -214,7 +215,7 @@ def exchange(method: str, url: str, headers: Headers, body: bytes, route: Route,
 
 async def aexchange(method: str, url: str, headers: Headers, body: bytes, route: Route, cap: int) -> Outcome:
     """Do what `exchange` does without blocking the event loop."""
-    progress = _Progress()
+    progress = _Progress(method)
     try:
         pool = _pool(route, url, asynchronous=True)
         progress.stage = "wait"
@@ -263,7 +264,8 @@ def _outcome_of(error: Exception, progress: _Progress) -> Outcome:
         return NotSent(NOT_SENT_REASONS.get(type(error), "it is no address"), type(error) in NOT_SENT_REASONS)
     stage = "send" if isinstance(error, httpcore.WriteTimeout | httpcore.WriteError) else progress.stage
     reason = LOST_REASONS.get(type(error), "the connection broke")
-    received = bytes(progress.received) if 200 <= progress.status < 300 else None  # noqa: PLR2004  the 2xx range
+    paid = progress.method == "POST" and 200 <= progress.status < 300  # noqa: PLR2004  the 2xx range
+    received = bytes(progress.received) if paid else None
     return Lost(stage, reason, received)
 
 

@@ -152,13 +152,14 @@ class Ledger:
         return Standing("claimed")
 
     def _unclear_equal(self, connection: sqlite3.Connection, claim: Claim) -> Operation | None:
-        # A newer message of a person (another turn) lifts the guard: somebody asked again. Equal calls that a
-        # living process is carrying out do not count: two pictures may be wanted at once.
+        # A newer message of a person (another turn) lifts the guard: somebody asked again. Where nobody can tell,
+        # nobody did. Equal calls that a living process is carrying out do not count: two pictures may be wanted.
         query = (
-            f"SELECT {_ROW} FROM operations WHERE service = ? AND scope = ? AND fingerprint = ? AND turn = ?"  # noqa: S608  no input
-            " AND state IN ('uncertain', 'partial', 'paid', 'started') ORDER BY created_at DESC"
+            f"SELECT {_ROW} FROM operations WHERE service = ? AND scope = ? AND fingerprint = ?"  # noqa: S608  no input
+            " AND (turn = ? OR ? = '') AND state IN ('uncertain', 'partial', 'paid', 'started')"
+            " ORDER BY created_at DESC"
         )
-        rows = connection.execute(query, (claim.service, claim.scope, claim.fingerprint, claim.turn))
+        rows = connection.execute(query, (claim.service, claim.scope, claim.fingerprint, claim.turn, claim.turn))
         found = (_from_row(row) for row in rows.fetchall())
         return next((one for one in found if not self.runs(one)), None)
 

@@ -29,7 +29,9 @@ FORMATS = {
 OPENED = tuple(name for name in FORMATS if name != "MPO")  # which Pillow finds out when it opens a JPEG
 EXTENSIONS = dict(FORMATS.values())
 MAX_SIDE = 16_384
-MAX_PIXELS = 50_000_000  # a 48-megapixel phone photograph; a 50 MP RGB picture is 150 MB in memory
+MAX_PIXELS = 50_000_000  # a 48-megapixel phone photograph; in memory, a pixel takes four bytes
+# Large, and packed tighter than any camera packs: a bomb of 200 kB that unpacks to 200 MB.
+LARGE, PACKED = 20_000_000, 100  # pixels; pixels a byte
 
 # Source: https://help.aliyun.com/zh/model-studio/wan-image-generation-and-editing-api-reference (2026-05-30):
 # JPEG, PNG without alpha, BMP, WEBP; each side 240..8000 px; ratio 1:8..8:1; 20 MB.
@@ -226,7 +228,9 @@ def _opened(data: bytes) -> Image.Image:
         raise NotAnImageError("the image has too many pixels") from error
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
         raise NotAnImageError("the bytes are not a PNG, JPEG, WebP, BMP or GIF image") from error
-    if max(image.size) > MAX_SIDE or image.width * image.height > MAX_PIXELS or min(image.size) < 1:
+    pixels = image.width * image.height
+    is_bomb = pixels > LARGE and pixels > PACKED * len(data)
+    if max(image.size) > MAX_SIDE or pixels > MAX_PIXELS or min(image.size) < 1 or is_bomb:
         raise NotAnImageError("the image has too many pixels")
     return image
 

@@ -40,8 +40,16 @@ def _warn_once() -> None:
 def messages_of(runtime: Any) -> Sequence[Any]:
     """Return the messages of the state; empty without a runtime."""
     state = getattr(runtime, "state", None)
+    if isinstance(state, list):  # a ToolNode that was given messages alone
+        return state
     messages = state.get("messages", ()) if isinstance(state, Mapping) else getattr(state, "messages", ())
     return messages if isinstance(messages, Sequence) else ()
+
+
+def thread_of(runtime: Any) -> str | None:
+    """Return the thread id, or None where the conversation has none."""
+    thread_id = configurable_of(runtime).get("thread_id")
+    return None if thread_id in (None, "") else str(thread_id)
 
 
 def warn_of_memory(checkpointer: Any) -> None:
@@ -51,37 +59,47 @@ def warn_of_memory(checkpointer: Any) -> None:
 
 
 def turn_of(runtime: Any) -> str:
-    """Name the newest message of a person: what it asks again may be paid again."""
+    """Name the newest message of a person: what it asks again may be paid again; `""` where nobody can tell."""
     messages = messages_of(runtime)
     place = newest_of_a_person(messages)
+    if place is None:
+        return ""
+    if place == 0 and "|" in str(configurable_of(runtime).get("checkpoint_ns", "")):
+        return ""  # the task of a sub-agent: another agent wrote it, and writes it again when the first try failed
     # The id stays when older messages are trimmed.
-    return "" if place is None else str(messages[place].id or place)
+    return str(messages[place].id or place)
 
 
-def conversation_of(
-    runtime: Any, store: ImageStore, scope: str, *, only_shown: bool, messages: Sequence[Any] | None = None
-) -> Conversation:
+def conversation_of(runtime: Any, store: ImageStore, scope: str, *, only_shown: bool, urls: bool) -> Conversation:
     """Return the names of the conversation that a runtime belongs to.
 
     Args:
         only_shown: Whether the scope is wider than the conversation, so that only ids in its messages count.
-        messages: Those of the state; None reads them from the runtime.
+        urls: Whether a picture may be attached by URL.
     """
-    thread_id = configurable_of(runtime).get("thread_id")
-    thread = None if not thread_id else json.dumps([scope, str(thread_id)])
-    said = messages_of(runtime) if messages is None else messages
-    return Conversation(store.scoped(scope), said, thread, only_shown=only_shown)
+    thread_id = thread_of(runtime)
+    thread = None if thread_id is None else json.dumps([scope, thread_id])
+    return Conversation(store.scoped(scope), messages_of(runtime), thread, only_shown=only_shown, urls=urls)
 
 
 def operation_of(runtime: Any, scope: str) -> str | None:
     """Return the id of the paid call that a tool call stands for, the same when it is carried out again."""
-    configurable = configurable_of(runtime)
-    tool_call_id = getattr(runtime, "tool_call_id", None)
-    if not configurable.get("thread_id") or not tool_call_id:
+    thread_id, tool_call_id = thread_of(runtime), getattr(runtime, "tool_call_id", None)
+    if thread_id is None or not tool_call_id:
         return None
-    # A tool_call_id alone is no key: some models begin at call_0 in every turn.
-    parts = [scope, *(str(configurable.get(key, "")) for key in ("thread_id", "checkpoint_ns")), tool_call_id]
+    # A tool_call_id alone is no key: some models begin at call_0 in every turn, or in every step.
+    namespace = str(configurable_of(runtime).get("checkpoint_ns", ""))
+    parts = [scope, thread_id, namespace, _caller(runtime, tool_call_id), tool_call_id]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def _caller(runtime: Any, tool_call_id: str) -> str:
+    messages = messages_of(runtime)
+    for place in range(len(messages) - 1, -1, -1):
+        calls = getattr(messages[place], "tool_calls", None) or ()
+        if any(call.get("id") == tool_call_id for call in calls):
+            return str(messages[place].id or place)
+    return ""
 
 
 def streamed(runtime: Any, event: Mapping[str, Any]) -> None:

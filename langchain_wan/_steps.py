@@ -90,6 +90,7 @@ class Call:
         operation_id: Derived from the conversation; None means the request's own, or a new one.
         turn: Which message of a person the call answers.
         by_model: Whether a language model named the images.
+        shared: Whether strangers may have the same scope: what one of them paid is not given to another.
         conversation: What images are called in the conversation; None where there is none.
         runtime: What a budget function is called with.
     """
@@ -99,6 +100,7 @@ class Call:
     tool_call_id: str | None = None
     turn: str = ""
     by_model: bool = False
+    shared: bool = False
     conversation: Conversation | None = None
     runtime: Any = None
 

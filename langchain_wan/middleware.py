@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from types import SimpleNamespace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from langchain.agents.middleware import AgentMiddleware
 from langchain.agents.middleware.types import ModelRequest, ModelResponse
+from langchain.tools import ToolRuntime
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AnyMessage, HumanMessage, ToolMessage
 from langchain_core.runnables.config import ensure_config
@@ -16,9 +16,8 @@ from langchain_core.runnables.config import ensure_config
 from langchain_wan._blocks import is_image_block
 from langchain_wan._conversation import Conversation, newest_of_a_person, of_a_person, shown_in
 from langchain_wan._executor import in_thread
-from langchain_wan._runtime import configurable_of, conversation_of
+from langchain_wan._runtime import conversation_of, thread_of
 from langchain_wan.errors import StoreError
-from langchain_wan.models import GeneratedImage
 from langchain_wan.store import ImageStore
 from langchain_wan.tools import WanImageTool
 
@@ -42,15 +41,23 @@ class WanImageMiddleware(AgentMiddleware[Any, Any, Any]):
     Args:
         show_last: How many of the newest images are shown.
         max_side: Pixels of the longer side of a thumbnail.
-        store: Where the images are; None means the store of the `WanImageTool` among the agent's tools, else the
-            default store. A supervisor, whose sub-agents have the tool, needs theirs.
+        store: Where the bytes are; None means the store of each tool, else the default store.
+        tool: The tool whose names are shown; None means those among the agent's tools. A supervisor, whose sub-agents
+            have the tool, needs it. With neither, names of the thread are looked up in the store.
     """
 
-    def __init__(self, show_last: int = 2, max_side: int = 512, store: ImageStore | None = None) -> None:
+    def __init__(
+        self,
+        show_last: int = 2,
+        max_side: int = 512,
+        store: ImageStore | None = None,
+        tool: WanImageTool | None = None,
+    ) -> None:
         super().__init__()
         self.show_last = show_last
         self.max_side = max_side
         self.store = store
+        self.tool = tool
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
@@ -69,61 +76,74 @@ class WanImageMiddleware(AgentMiddleware[Any, Any, Any]):
         return await handler(request.override(messages=await in_thread(self._shown, request)))
 
     def _shown(self, request: ModelRequest[Any]) -> list[AnyMessage]:
-        tool = next((one for one in request.tools if isinstance(one, WanImageTool)), None)
-        conversation = self._conversation(request, tool)
-        if conversation is None:
-            return request.messages
         try:
-            urls = tool is None or tool.reference_urls != "refuse"
-            labelled = [_labelled(message, conversation, urls=urls) for message in request.messages]
-            newest = self._newest(conversation, self.store or (None if tool is None else tool.store))
+            conversations = self._conversations(request)
+            labelled = [_labelled(message, conversations) for message in request.messages]
+            newest = self._newest(conversations)
         except StoreError:  # a picture that can't be shown is no reason to end a conversation
             logger.exception("the images of this conversation could not be shown")
             return request.messages
         if not newest:
             return labelled
-        place = _place(newest[-1].id, labelled)
-        return [*labelled[:place], self._message(newest), *labelled[place:]]
+        place = _place(next(reversed(newest)), labelled)
+        return [*labelled[:place], _message(newest), *labelled[place:]]
 
-    def _conversation(self, request: ModelRequest[Any], tool: WanImageTool | None) -> Conversation | None:
-        context = getattr(request.runtime, "context", None)
-        runtime = SimpleNamespace(state=request.state, context=context, config=ensure_config(), tool_call_id=None)
-        if tool is not None:
-            return tool.conversation(runtime)
-        thread_id = configurable_of(runtime).get("thread_id")
-        store = self.store or ImageStore.default()
-        return conversation_of(runtime, store, str(thread_id), only_shown=False) if thread_id else None
+    def _conversations(self, request: ModelRequest[Any]) -> list[Conversation]:
+        tools = [self.tool] if self.tool else [one for one in request.tools if isinstance(one, WanImageTool)]
+        runtime = _tool_runtime(request)
+        if tools:
+            return [tool.conversation(runtime) for tool in tools]
+        thread_id = thread_of(runtime)
+        if thread_id is None:
+            return []
+        return [conversation_of(runtime, self.store or ImageStore.default(), thread_id, only_shown=False, urls=True)]
 
-    def _newest(self, conversation: Conversation, store: ImageStore | None) -> list[GeneratedImage]:
-        attached = {upload.image_id for upload in conversation.uploads()}
-        found: list[GeneratedImage] = []
-        for image_id in reversed(conversation.shown):
-            image = None if image_id in attached else conversation.known(image_id)
-            if len(found) < self.show_last and image is not None:
-                source = store or ImageStore.default()
-                found += [image.attached(source)] if source.read(image.sha256) is not None else []
-        return found[::-1]
+    def _newest(self, conversations: Sequence[Conversation]) -> dict[str, dict[str, Any]]:
+        """Return the blocks of the newest images by their ids, the newest last."""
+        attached = {upload.image_id for one in conversations for upload in one.uploads()}
+        found: dict[str, dict[str, Any]] = {}
+        for image_id in reversed(conversations[0].shown if conversations else {}):
+            known = (one.known(image_id) for one in conversations)
+            image = None if image_id in attached else next(filter(None, known), None)
+            if image is not None and len(found) < self.show_last:
+                try:
+                    source = image if self.store is None else image.attached(self.store)
+                    found[image_id] = source.content_block(self.max_side)
+                except (StoreError, ValueError):  # its bytes are gone, or no picture
+                    logger.warning("%s could not be shown", image_id, exc_info=True)
+        return dict(reversed(found.items()))
 
-    def _message(self, images: Sequence[GeneratedImage]) -> HumanMessage:
-        blocks: list[str | dict[str, Any]] = [{"type": "text", "text": INTRODUCTION}]
-        for image in images:
-            blocks += [{"type": "text", "text": f"{image.id}:"}, image.content_block(self.max_side)]
-        return HumanMessage(blocks, additional_kwargs={"lc_source": "wan_image"})  # nobody said it
+
+def _message(blocks: Mapping[str, dict[str, Any]]) -> HumanMessage:
+    content: list[str | dict[str, Any]] = [{"type": "text", "text": INTRODUCTION}]
+    for image_id, block in blocks.items():
+        content += [{"type": "text", "text": f"{image_id}:"}, block]
+    return HumanMessage(content, additional_kwargs={"lc_source": "wan_image"})  # nobody said it
+
+
+def _tool_runtime(request: ModelRequest[Any]) -> ToolRuntime[Any, Any]:
+    """Return what a tool of this agent would be given, for functions of the runtime."""
+    known: dict[str, Any] = {name: getattr(request.runtime, name, None) for name in _SHARED}
+    return ToolRuntime(state=request.state, config=ensure_config(), tool_call_id=None, **known)
+
+
+_SHARED = ("context", "store", "stream_writer", "execution_info", "server_info")
 
 
 def _takes_images(model: BaseChatModel) -> bool:
-    profile = model.profile
+    profile = getattr(model, "profile", None)
     return not profile or bool(profile.get("image_inputs"))
 
 
-def _labelled(message: AnyMessage, conversation: Conversation, *, urls: bool) -> AnyMessage:
+def _labelled(message: AnyMessage, conversations: Sequence[Conversation]) -> AnyMessage:
     if not of_a_person(message) or not isinstance(message.content, list):
         return message
     content: list[str | dict[str, Any]] = []
     for block in message.content:
-        upload = conversation.upload_of(block) if isinstance(block, dict) and is_image_block(block) else None
-        if upload is not None and upload.problem is None and (urls or upload.url is None):
-            content.append({"type": "text", "text": f"{upload.name}:"})
+        if isinstance(block, dict) and is_image_block(block):
+            uploads = [one.upload_of(block) for one in conversations]
+            names = {one.name: None for one in uploads if one is not None and one.problem is None}
+            content += [{"type": "text", "text": f"{name}:"} for name in names]
         content.append(block)
     return message.model_copy(update={"content": content})
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Self, Typed
 
 from langchain_core.messages import HumanMessage, ToolMessage
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -90,6 +91,10 @@ def register_default_source(source: Callable[[], ByteSource]) -> None:
     _default_source[:] = [source]
 
 
+def _with_zone(moment: datetime) -> datetime:
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
 class GeneratedImage(BaseModel):
     """One stored image: a short id, where it may still be downloaded, and what its bytes are.
 
@@ -108,7 +113,7 @@ class GeneratedImage(BaseModel):
     # Patterns, since an artifact may be posted by a client: a store makes file names of these.
     id: Annotated[str, Field(pattern=r"^img_[0-9a-hjkmnp-tv-z]{13}$")]
     url: str | None = None
-    expires_at: datetime | None = None
+    expires_at: Annotated[datetime, AfterValidator(_with_zone)] | None = None
     mime_type: str
     width: int
     height: int

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_wan import _pixels
-from langchain_wan._addresses import RefusedAddressError, target_of
+from langchain_wan._addresses import RefusedAddressError, is_well_formed, target_of
 from langchain_wan._conversation import ONLY_A_FILE_ID, UPLOAD, Conversation
 from langchain_wan._sources import InlineImage, describe_source, is_pil_image
-from langchain_wan._wire import upstream_parameters
+from langchain_wan._wire import Outcome, Reply, upstream_parameters
 from langchain_wan.errors import ImageReferenceError, StoreError
 from langchain_wan.models import GeneratedImage, image_id
 from langchain_wan.store import IMAGE_ID, ImageStore, bytes_of
@@ -94,12 +94,18 @@ def resolve(sources: Iterable[Any], naming: Naming) -> list[Reference]:
     return [_resolved(source, naming) for source in sources]
 
 
-def from_download(reference: Reference, data: bytes, naming: Naming) -> Reference:
+def from_download(reference: Reference, outcome: Outcome, naming: Naming) -> Reference:
     """Return a reference whose URL was downloaded.
 
     Raises:
-        ImageReferenceError: The bytes are no image, or not the one that was meant.
+        ImageReferenceError: There are no bytes, they are no image, or not the one that was meant. The model is told the
+            same for each, and for a URL that may not be dialled: it is not to find out what answers where.
     """
+    if not isinstance(outcome, Reply):
+        raise _refused(naming, f"its URL could not be downloaded: {outcome.reason}", "unreadable")
+    if outcome.status != 200:  # noqa: PLR2004  OK
+        raise _refused(naming, f"its URL answered HTTP {outcome.status}", "unreadable")
+    data = outcome.body
     if not reference.of_service:
         found = _from_bytes(data, naming, url=reference.fetch)
         if reference.upload is not None and naming.conversation is not None and found.image_id is not None:
@@ -138,14 +144,21 @@ def on_the_wire(references: Sequence[Reference], *, as_urls: bool, now: datetime
     return shown
 
 
-def fingerprint(request: ImageRequest, model: str) -> str:
-    """Return a digest that is equal for equal requests: model, prompt, n, parameters, references as named."""
-    named = [_identity(source) for source in request.images]
+def fingerprint(request: ImageRequest, model: str, conversation: Conversation | None = None) -> str:
+    """Return a digest that is equal for equal requests: model, prompt, n, parameters, references as named.
+
+    Args:
+        conversation: What an upload's name means, which is another picture in another conversation.
+    """
+    named = [_identity(source, conversation) for source in request.images]
     parts = [model, request.prompt, request.n, upstream_parameters(request), request.extra_body, named]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _identity(source: Any) -> str:
+def _identity(source: Any, conversation: Conversation | None) -> str:
+    if isinstance(source, str) and UPLOAD.fullmatch(source) and conversation is not None:
+        upload = conversation.upload(source)
+        return source if upload is None else f"upload {upload.image_id or upload.url}"
     if isinstance(source, Path):
         return f"file {source.absolute()}"
     if isinstance(source, InlineImage):
@@ -178,7 +191,7 @@ def _named(name: str, naming: Naming) -> Reference:
         return _from_upload(name, naming)
     if IMAGE_ID.fullmatch(name):
         return _from_id(name, naming)
-    if not _URL_START.match(name):
+    if not _URL_START.match(name) or not is_well_formed(name):
         raise _refused(naming, "it is no id, no data URI and no http(s) URL", "unknown")
     # Models drop the signature of a URL that they copy: the stored bytes are meant, and never expire.
     stored = naming.store.known_by_url(name)
@@ -218,11 +231,13 @@ def _from_upload(name: str, naming: Naming) -> Reference:
 def _from_url(url: str, naming: Naming) -> Reference:
     if naming.urls == "refuse":
         raise _refused(naming, "URLs are not accepted", "refused")
+    if naming.urls == "fetch":
+        return Reference(fetch=url)  # the guard judges it, and what it redirects to
     try:
         target_of(url)
     except RefusedAddressError as error:
         raise _refused(naming, f"the URL may not be used: {error}", "refused") from error
-    return Reference(fetch=url) if naming.urls == "fetch" else Reference(url=url)
+    return Reference(url=url)
 
 
 def _from_stored(image: GeneratedImage, naming: Naming) -> Reference:

@@ -33,12 +33,13 @@ from langchain_wan._runtime import (
     injected,
     operation_of,
     streamed,
+    thread_of,
     turn_of,
     warn_of_memory,
 )
 from langchain_wan._steps import Call
 from langchain_wan.client import WanClient
-from langchain_wan.errors import InvalidImageRequestError, StoreError, WanConfigurationError, WanError
+from langchain_wan.errors import InvalidImageRequestError, WanConfigurationError, WanError
 from langchain_wan.models import MAX_N, MAX_REFERENCES, ImageRequest, ImageResult, WanEvent, WanImageInput, list_of_one
 from langchain_wan.runnables import EVENT, WanImageGenerator, model_metadata, note_cost
 from langchain_wan.settings import WanSettings
@@ -254,12 +255,11 @@ class WanImageTool(WanSettings, BaseTool):
             # LangChain takes a ValidationError for bad arguments and quotes them all to the model.
             raise invalid_request(error) from None
 
-    def conversation(self, runtime: Any) -> Conversation | None:
-        """Return what images are called in the conversation of a runtime of LangGraph; None without a runtime."""
-        return None if runtime is None else self._conversation(runtime, self._scope_name(runtime))
-
-    def _conversation(self, runtime: Any, scope: str) -> Conversation:
-        return conversation_of(runtime, self.store, scope, only_shown=scope == self._own_scope)
+    def conversation(self, runtime: Any, scope: str | None = None) -> Conversation:
+        """Return what images are called in the conversation of a runtime of LangGraph."""
+        scope = self._scope_name(runtime) if scope is None else scope
+        urls = self.reference_urls != "refuse"
+        return conversation_of(runtime, self.store, scope, only_shown=scope == self._own_scope, urls=urls)
 
     def _call(self, runtime: Any) -> Call:
         scope = self._scope_name(runtime)
@@ -271,7 +271,8 @@ class WanImageTool(WanSettings, BaseTool):
             tool_call_id=getattr(runtime, "tool_call_id", None),
             turn=turn_of(runtime),
             by_model=True,
-            conversation=None if runtime is None else self._conversation(runtime, scope),
+            shared=scope == self._own_scope,
+            conversation=None if runtime is None else self.conversation(runtime, scope),
             runtime=runtime,
         )
 
@@ -279,14 +280,13 @@ class WanImageTool(WanSettings, BaseTool):
         if self.scope == "store":
             return ""
         if self.scope == "thread":
-            thread_id = configurable_of(runtime).get("thread_id")
-            return str(thread_id) if thread_id else self._own_scope
+            return thread_of(runtime) or self._own_scope
         if runtime is None:
             raise WanConfigurationError("The scope function needs a runtime: call the tool in a LangGraph agent.")
         try:
             named = self.scope(runtime)
         except Exception as error:
-            raise WanConfigurationError(f"The scope function failed: {type(error).__name__}.") from error
+            raise WanConfigurationError(f"The scope function failed: {type(error).__name__}: {error}") from error
         if not isinstance(named, str) or not named:
             raise WanConfigurationError("The scope function has to return a name.")
         return named
@@ -328,7 +328,7 @@ def _uploads(conversation: Conversation | None, request: ImageRequest) -> list[s
     try:
         became = [one for one in conversation.uploads() if one.image_id and one.name in named]
         unused = [one.name for one in conversation.unused(named) if one.problem is None]
-    except StoreError:  # a note must not lose a paid image
+    except Exception:  # a note must not lose a paid image
         logger.exception("the uploads could not be read")
         return []
     lines = [f"{one.name} is {one.image_id}." for one in became]

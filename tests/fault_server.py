@@ -12,11 +12,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from PIL import Image
 
-KEY = "sk-fault-server"
+KEY = "sk-canary-7d41c09e5b2f"  # looked for afterwards in everything that a call leaves behind
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ Behaviour = Callable[[socket.socket, Received], None]
 class FaultServer:
     """Answers each POST with the next behaviour of its script (the last one again), each GET by its path."""
 
+    started: ClassVar[list[FaultServer]] = []
+
     def __init__(
         self,
         *script: Behaviour,
@@ -60,6 +62,7 @@ class FaultServer:
         self.port = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
+        self.started.append(self)
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -164,6 +167,15 @@ def reply(
         if shown is not None:
             lines.append(f"Content-Length: {shown}")
         connection.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+
+    return behave
+
+
+def result_at(path: str) -> Behaviour:
+    """Answer with the URL of one image on this server."""
+
+    def behave(connection: socket.socket, request: Received) -> None:
+        reply(200, answer(f"http://{request.headers['host']}{path}"))(connection, request)
 
     return behave
 

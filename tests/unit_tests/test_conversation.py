@@ -13,11 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
-from langchain_wan import ImageRequest, ImageResult, ImageStore, errors
+from langchain_wan import ImageRequest, ImageResult, ImageStore, errors, references
+from langchain_wan._addresses import target_of
 from langchain_wan._conversation import Conversation
 from langchain_wan._steps import Call
 from langchain_wan._wire import Lost, Outcome, Reply
-from langchain_wan.models import GeneratedImage, image_id
+from langchain_wan.models import CROCKFORD, GeneratedImage, image_id
+from langchain_wan.store import IMAGE_ID
 from tests.unit_tests.test_blocks import NO_SOURCE
 from tests.unit_tests.test_flow import Script, answer, in_base64, png
 
@@ -250,3 +252,39 @@ def test_no_message_that_a_client_can_post_breaks_a_conversation(blocks: list[An
     ]
     conversation.unused()
     conversation.at_url("https://example.com/")
+
+
+NAMES = st.text(max_size=80) | st.sampled_from(
+    ["img_", "upload_", "data:image/png;base64,", "http://", "https://a.example.org"]
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(NAMES, min_size=1, max_size=4).map("".join), st.sampled_from(["pass", "fetch", "refuse"]))
+def test_whatever_a_model_names_is_an_image_a_public_url_or_our_error(name: str, urls: Any) -> None:
+    conversation = Conversation(ImageStore().scoped("anna"), [], "1")
+    naming = references.Naming(ImageStore().scoped("anna"), urls, by_model=True, conversation=conversation)
+    source = ImageRequest(prompt="x", images=(name,)).images[0]
+    found: Any = None
+    advice = ""
+    try:
+        (found,) = references.resolve([source], naming)
+    except errors.ImageReferenceError as error:
+        advice = error.advice
+    if found is None:
+        assert advice == "One of `images` can't be used."
+    else:
+        assert urls != "refuse"
+        assert found.data is None
+        assert (found.url or found.fetch) == name
+        assert urls == "fetch" or target_of(name).host
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(alphabet="img_0123456789abcdefghjkmnpqrstvwxyzILOU", max_size=20))
+def test_an_id_is_exactly_of_its_form(name: str) -> None:
+    store = ImageStore()
+    assert store.get(name) is None
+    assert bool(IMAGE_ID.fullmatch(name)) is (
+        len(name) == 17 and name[:4] == "img_" and set(name[4:]) <= set(CROCKFORD)
+    )
