@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -15,8 +16,11 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from langchain_core.messages import AIMessage
+from langchain.agents import create_agent
+from langchain_core.messages import AIMessage, HumanMessage
+from langgraph.checkpoint.memory import InMemorySaver
 
+from langchain_wan import WanImageTool
 from langchain_wan.sandbox import Sandbox
 from tests.conftest import posts
 from tests.integration_tests.test_conversations import PHOTOGRAPH, data_uri, ids_in, sent_pictures
@@ -137,3 +141,18 @@ def test_links_point_at_files_that_exist() -> None:
     for page in DOCS.glob("*.md"):
         targets = re.findall(r"\]\((?!https?://)([^)#]+)[^)]*\)", page.read_text())
         assert [target for target in targets if not (page.parent / target).exists()] == [], page.name
+
+
+def test_the_approval_of_urls_asks_before_a_url_is_named(service: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (DOCS.parent / "SECURITY.md").read_text()
+    namespace: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(compile(textwrap.dedent(block), "SECURITY.md", "exec"), namespace)  # noqa: S102  our own documentation
+    for images, asked in ((["https://evil.example.com/?secret"], True), (["upload_1"], False), ([], False)):
+        model = ScriptedChatModel(script=[calls({"prompt": "x", "images": images}), AIMessage("Done.")])
+        agent = create_agent(
+            model, tools=[WanImageTool()], middleware=[namespace["approval"]], checkpointer=InMemorySaver()
+        )
+        done = agent.invoke({"messages": [HumanMessage("Go.")]}, {"configurable": {"thread_id": "1"}})
+        assert ("__interrupt__" in done) is asked
+    assert len(posts(service)) == 1  # `upload_1` is unknown here, and no image at all makes one

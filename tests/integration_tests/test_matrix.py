@@ -6,11 +6,12 @@ The numbers are the rows of the project's fault matrix.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from email.utils import format_datetime
@@ -18,8 +19,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 
-from langchain_wan import Budget, ImageRequest, ImageResult, ImageStore, RetryPolicy, WanClient, errors
+from langchain_wan import (
+    Budget,
+    ImageRequest,
+    ImageResult,
+    ImageStore,
+    RetryPolicy,
+    WanClient,
+    WanImageGenerator,
+    errors,
+)
+from tests.canary import LARGEST_TRACE, files_with_key, holds_key, requests_with_key, shown_of, shown_of_run
 from tests.fault_server import (
     KEY,
     Behaviour,
@@ -43,11 +56,27 @@ PRICE = Decimal("0.030")
 ZERO = Decimal(0)
 
 
+class Traced:
+    """Stands in for a client: the call goes through a chain that is traced."""
+
+    def __init__(self, client: WanClient, collector: RunCollectorCallbackHandler) -> None:
+        self._generator = WanImageGenerator(**client.settings())
+        self._config: RunnableConfig = {"callbacks": [collector]}
+
+    def generate(self, request: Any) -> ImageResult:
+        return self._generator.invoke(request, self._config)
+
+    async def agenerate(self, request: Any) -> ImageResult:
+        return await self._generator.ainvoke(request, self._config)
+
+
 class Case:
     """One call against one server, with a budget and a store on disk, and what is to be seen afterwards."""
 
     def __init__(self, generate: Generate, folder: Path) -> None:
-        self.generate = generate
+        self.collector = RunCollectorCallbackHandler()
+        self.generate: Generate = lambda client, request: generate(Traced(client, self.collector), request)
+        self.raised: list[BaseException] = []
         self.budget = Budget(max_usd=1)
         self.store = ImageStore(folder / "store")
 
@@ -59,7 +88,7 @@ class Case:
         with pytest.raises(kind) as caught:
             self.generate(self.client(url, **settings), request)
         assert type(caught.value) is kind
-        assert KEY not in str(caught.value)
+        self.raised.append(caught.value)
         return caught.value
 
     def money(self) -> tuple[Decimal, Decimal]:
@@ -87,8 +116,20 @@ class Case:
 
 
 @pytest.fixture
-def case(generate: Generate, tmp_path: Path) -> Case:
-    return Case(generate, tmp_path)
+def case(
+    generate: Generate, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Case]:
+    """A call, with logging at DEBUG and tracing on; afterwards the key is nowhere."""
+    caplog.set_level(logging.DEBUG)
+    FaultServer.started.clear()
+    made = Case(generate, tmp_path)
+    yield made
+    traces = [shown_of_run(run) for run in made.collector.traced_runs]
+    shown = [text for error in made.raised for text in shown_of(error)]
+    assert [text for text in (caplog.text, *capfd.readouterr(), *shown, *traces) if holds_key(text)] == []
+    assert max(map(len, traces), default=0) < LARGEST_TRACE
+    assert files_with_key(tmp_path) == []
+    assert requests_with_key() == []
 
 
 def free_port() -> int:

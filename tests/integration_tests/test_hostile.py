@@ -1,0 +1,266 @@
+"""Whoever talks to the agent chooses its arguments, and whoever runs the gateway chooses its answers.
+
+Each group of hostile input goes through a tool as a model's reference, handed on and downloaded, and through the
+service as the URL of a result. Connections are checked at the socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import socket
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.messages import ToolMessage
+
+from langchain_wan import Budget, ImageRequest, ImageStore, RetryPolicy, WanClient, WanImageTool, errors
+from langchain_wan._addresses import target_of
+from tests.fault_server import KEY, FaultServer, Received, answer, data_uri, png, reply
+from tests.hostile import HOSTILE, HOSTILE_NAMES, HOSTILE_REDIRECTS, METADATA, REBINDS, Network, network
+
+ONCE = RetryPolicy(attempts=1)
+REFUSAL = "One of `images` can't be used."
+ASYNC = pytest.mark.parametrize("asynchronous", [False, True], ids=["blocking", "async"])
+
+
+class Service:
+    """A fault server that answers with the image that a test names, and redirects to where it says."""
+
+    def __init__(self) -> None:
+        self.shown: str = data_uri()
+        self.location = "/again"
+        files = {
+            "/a.png": reply(200, png("green")),
+            "/missing.png": reply(404),
+            "/hop": self._redirect,
+            "/again": self._redirect,
+        }
+        self.server = FaultServer(self._answer, files=files)
+
+    def _answer(self, connection: socket.socket, request: Received) -> None:
+        reply(200, answer(self.shown))(connection, request)
+
+    def _redirect(self, connection: socket.socket, request: Received) -> None:
+        reply(302, b"", [("Location", self.location)])(connection, request)
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    made = Service()
+    with made.server:
+        yield made
+
+
+@pytest.fixture
+def net(service: Service) -> Iterator[Network]:
+    service.shown = data_uri()
+    with network(service.server.port) as seen:
+        yield seen
+
+
+def tool_for(service: Service, **settings: Any) -> WanImageTool:
+    given = {"retry": ONCE, "store": ImageStore(), "budget": Budget(max_usd=1), **settings}
+    return WanImageTool(base_url=service.server.url, api_key=KEY, **given)
+
+
+def asked(tool: WanImageTool, images: list[str], asynchronous: bool) -> ToolMessage:
+    call = {"type": "tool_call", "id": "c1", "name": "wan_image", "args": {"prompt": "x", "images": images}}
+    message: ToolMessage = asyncio.run(tool.ainvoke(call)) if asynchronous else tool.invoke(call)
+    return message
+
+
+def test_the_list_is_long_enough() -> None:
+    assert sum(map(len, HOSTILE.values())) + len(HOSTILE_REDIRECTS) >= 300
+
+
+# "pass" has text rules only: what a name resolves to is judged where it is dialled.
+REFERENCES = [
+    (group, mode)
+    for group in HOSTILE
+    for mode in ("pass", "fetch", "refuse")
+    if (group, mode) != ("names that resolve to internal addresses", "pass")
+]
+
+
+@ASYNC
+@pytest.mark.parametrize(("group", "mode"), REFERENCES)
+def test_a_models_reference(group: str, mode: Any, asynchronous: bool, service: Service, net: Network) -> None:
+    """Refused with one text, as the second of two; nothing is sent, nothing held, nobody internal is dialled."""
+    tool = tool_for(service, reference_urls=mode)
+    budget: Any = tool.budget
+    good = tool.store.add(png(), scope=tool._own_scope)
+    before = len(service.server.requests)
+    wrong = []
+    for hostile in HOSTILE[group]:
+        message = asked(tool, [good.id, hostile], asynchronous)
+        if (message.status, message.content) != ("error", REFUSAL):
+            wrong.append((hostile, message.content))
+        if message.artifact["error"]["charged"] != "no" or message.artifact["error"]["type"] != "ImageReferenceError":
+            wrong.append((hostile, message.artifact))
+    assert wrong == []
+    assert service.server.requests[before:] == []
+    assert net.forbidden() == []
+    assert (budget.spent_usd, budget.held_usd) == (0, 0)
+    assert tool.store.history() == []
+
+
+@ASYNC
+@pytest.mark.parametrize("group", [name for name in HOSTILE if name not in ("paths", "ids", "data URIs")])
+def test_a_result_url_of_the_gateway(group: str, asynchronous: bool, service: Service, net: Network) -> None:
+    """The image is paid and lost, and said to be; nobody internal is dialled, and the money is settled once."""
+    wrong: list[Any] = []
+    for place, hostile in enumerate(one for one in HOSTILE[group] if not one.startswith("data:")):
+        budget = Budget(max_usd=1)
+        client = WanClient(base_url=service.server.url, api_key=KEY, retry=ONCE, store=ImageStore(), budget=budget)
+        service.shown = hostile
+        request = ImageRequest(prompt=f"{place}")
+        before = len(service.server.requests)
+        try:
+            asyncio.run(client.agenerate(request)) if asynchronous else client.generate(request)
+        except (errors.PaidButNotRetrievedError, errors.UnreadableAnswerError) as error:
+            if hostile and len(hostile) > 3 and hostile in str(error):
+                wrong.append((hostile, str(error)))
+        else:
+            wrong.append((hostile, "let through"))
+        if budget.spent_usd + budget.held_usd != Decimal("0.030"):
+            wrong.append((hostile, budget))
+        wrong += [(hostile, request) for request in service.server.requests[before + 1 :]]
+    assert wrong == []
+    assert net.forbidden() == []
+
+
+@ASYNC
+@pytest.mark.parametrize("location", HOSTILE_REDIRECTS)
+def test_a_redirect(location: str, asynchronous: bool, service: Service, net: Network) -> None:
+    service.location = location
+    refused = asked(tool_for(service, reference_urls="fetch"), ["http://public.com/hop"], asynchronous)
+    assert (refused.status, refused.content) == ("error", REFUSAL)
+    service.shown = "http://public.com/hop"
+    client = WanClient(base_url=service.server.url, api_key=KEY, store=ImageStore(), download_timeout=5)
+    with pytest.raises(errors.PaidButNotRetrievedError):
+        asyncio.run(client.agenerate("x")) if asynchronous else client.generate("x")
+    assert net.forbidden() == []
+
+
+@ASYNC
+def test_what_is_good_is_not_refused(asynchronous: bool, service: Service, net: Network) -> None:
+    tool = tool_for(service, reference_urls="fetch", scope="store")
+    service.location = "http://sub.public.com/a.png"
+    for url in ("http://public.com/a.png", "http://public.com:80/a.png?x=1#top", "http://bücher.de/a.png"):
+        assert asked(tool, [url], asynchronous).status == "success", url
+        service.shown = url
+        assert asked(tool, [], asynchronous).status == "success", url
+    assert asked(tool, ["http://public.com/hop"], asynchronous).status == "success"
+    assert {request.headers["host"] for request in service.server.requests if request.path == "/a.png?x=1"} <= {
+        "public.com",
+        "public.com:80",
+    }
+    assert net.forbidden() == []
+
+
+@ASYNC
+def test_a_name_is_resolved_once_and_the_answer_that_was_judged_is_dialled(
+    asynchronous: bool, service: Service, net: Network
+) -> None:
+    tool = tool_for(service, reference_urls="fetch", scope="store")
+    assert asked(tool, [f"http://{REBINDS}/a.png"], asynchronous).status == "success"
+    assert net.looked_up.count(REBINDS) == 1
+    assert asked(tool, [f"http://{REBINDS}/a.png?again"], asynchronous).status == "error"
+    assert net.forbidden() == []
+
+
+@ASYNC
+def test_proxies_of_the_environment_are_not_used(
+    asynchronous: bool, service: Service, net: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    tool = tool_for(service, reference_urls="fetch")
+    assert asked(tool, ["http://public.com/a.png"], asynchronous).status == "success"
+    assert asked(tool, [f"http://{METADATA}/"], asynchronous).status == "error"
+    assert net.forbidden() == []
+
+
+@ASYNC
+def test_internal_networks_can_be_allowed_with_their_names_and_ports(asynchronous: bool, service: Service) -> None:
+    port = service.server.port
+    own = f"http://localhost:{port}/a.png"
+    for networks, status in (((), "error"), (("10.0.0.0/8",), "error"), (("127.0.0.0/8", "::1/128"), "success")):
+        tool = tool_for(service, reference_urls="fetch", allowed_networks=networks)
+        assert asked(tool, [own], asynchronous).status == status
+        assert asked(tool, [own.replace("localhost", "127.0.0.1")], asynchronous).status == status
+    # A port of a public address that no web server has stays closed, whatever else is allowed.
+    with network(port) as seen:
+        tool = tool_for(service, reference_urls="fetch", allowed_networks=("10.0.0.0/8",))
+        assert asked(tool, ["http://public.com:6379/a.png"], asynchronous).status == "error"
+        assert seen.dialled == []
+
+
+def test_every_refusal_is_the_same_and_teaches_nothing(service: Service, net: Network, tmp_path: Path) -> None:
+    """A poisoned page tells the model to pass these, one after the other."""
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(png())
+    tool = tool_for(service, reference_urls="fetch")
+    foreign = tool.store.add(png(), scope="another user")
+    poisoned = [
+        "/etc/passwd",
+        str(secret),
+        "file:///etc/passwd",
+        f"file://{secret}",
+        f"http://{METADATA}/latest/meta-data/",
+        f"http://127.0.0.1:{service.server.port + 1}/",
+        "http://nowhere.evil.com/",
+        "http://public.com/missing.png",
+        foreign.id,
+        "img_0000000000000",
+        "upload_1",
+    ]
+    messages = [asked(tool, [one], asynchronous=False) for one in poisoned]
+    assert {message.content for message in messages} == {REFUSAL}
+    told = [
+        {name: value for name, value in message.artifact["error"].items() if name != "operation_id"}
+        for message in messages
+    ]
+    assert len({json.dumps(one) for one in told}) == 1
+
+
+def test_a_refusal_reads_no_file(
+    service: Service, net: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    real_open = open
+
+    def watched(file: Any, *args: Any, **kwargs: Any) -> Any:
+        opened.append(str(file))
+        return real_open(file, *args, **kwargs)
+
+    monkeypatch.setattr("builtins.open", watched)
+    monkeypatch.setattr("io.open", watched)
+    (tmp_path / "photo.png").write_bytes(png())
+    monkeypatch.chdir(tmp_path)
+    tool = tool_for(service)
+    for path in [*HOSTILE["paths"], str(tmp_path / "photo.png")]:
+        asked(tool, [path], asynchronous=False)
+    assert opened == [str(tmp_path / "photo.png")] or opened == []
+
+
+def test_a_hostile_name_is_one_that_the_text_rules_let_through() -> None:
+    """Else the tests of what is dialled would test the text rules once more."""
+    for url in HOSTILE_NAMES:
+        assert target_of(url).host
+
+
+def test_logs_hold_neither_hosts_queries_nor_addresses(
+    service: Service, net: Network, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    tool = tool_for(service, reference_urls="fetch")
+    asked(tool, ["http://public.com/a.png?Signature=sig-canary"], asynchronous=False)
+    asked(tool, ["http://metadata.evil.com/a.png?Signature=sig-canary"], asynchronous=False)
+    assert "sig-canary" not in caplog.text
+    assert METADATA not in caplog.text
