@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEV := $(VENV)/.dev
 
-.PHONY: demo test crash mutation check fix clean
+.PHONY: demo test notebooks crash mutation check fix clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -24,6 +24,9 @@ demo: $(READY)  ## make two images in the sandbox and edit one of them by its id
 
 test: $(DEV)
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term-missing
+
+notebooks: $(DEV)  ## run the notebooks against the sandbox and keep their outputs
+	cd notebooks && ../$(BIN)/python run.py
 
 crash: $(DEV)  ## each step of a paid call is killed 20 times
 	CRASH_ROUNDS=20 MACHINE_STEPS=10000 $(BIN)/python -m pytest -n 2 tests/integration_tests/test_crash.py \

@@ -33,6 +33,8 @@ CREATE TABLE IF NOT EXISTS operations (
 CREATE INDEX IF NOT EXISTS operations_unclear ON operations (service, scope, fingerprint)
     WHERE state IN ('uncertain', 'partial', 'paid', 'started');
 CREATE INDEX IF NOT EXISTS operations_by_age ON operations (created_at);
+CREATE TABLE IF NOT EXISTS makers (
+    image_id TEXT NOT NULL, service TEXT NOT NULL, operation TEXT NOT NULL, PRIMARY KEY (image_id, service, operation));
 CREATE TABLE IF NOT EXISTS spending (
     service TEXT NOT NULL, budget TEXT NOT NULL, operation TEXT NOT NULL, held INTEGER NOT NULL,
     nano INTEGER NOT NULL, images INTEGER NOT NULL, created_at REAL NOT NULL,

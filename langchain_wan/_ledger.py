@@ -182,6 +182,8 @@ class Ledger:
                 " result = coalesce(?, result) WHERE service = ? AND id = ?",
                 (state, cost_nano, _json_or_none(error), _json_or_none(result), *where),
             )
+            for image in () if result is None else result["images"]:
+                connection.execute("INSERT OR IGNORE INTO makers VALUES (?,?,?)", (image["id"], *where))
             if state == "refused":
                 connection.execute("DELETE FROM spending WHERE service = ? AND operation = ?", where)
             elif cost_nano is not None:
@@ -256,6 +258,18 @@ class Ledger:
         query = f"SELECT {_ROW} FROM operations WHERE {' AND '.join(clauses)} ORDER BY created_at DESC LIMIT ?"  # noqa: S608  fixed words
         with self._database.transaction() as connection:
             return [_from_row(row) for row in connection.execute(query, (*values, limit))]
+
+    def maker(self, image_id: str, scope: str) -> Operation | None:
+        """Return the first operation of a scope that made an image, or None; `""` means every scope."""
+        columns = ", ".join(f"operations.{name}" for name in _ROW.split(", "))
+        query = (
+            f"SELECT {columns} FROM makers JOIN operations"  # noqa: S608  fixed words
+            " ON operations.service = makers.service AND operations.id = makers.operation"
+            " WHERE makers.image_id = ? AND (? = '' OR scope = ?) ORDER BY created_at LIMIT 1"
+        )
+        with self._database.transaction() as connection:
+            row = connection.execute(query, (image_id, scope, scope)).fetchone()
+        return None if row is None else _from_row(row)
 
     def spent(self, limit: Limit, service: str | None = None) -> tuple[int, int, int]:
         """Return billionths of a dollar spent and held under a named budget, and images of both.

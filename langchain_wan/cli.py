@@ -25,6 +25,7 @@ except ImportError as error:  # pragma: no cover  the message is all there is
 
 from langchain_wan._pixels import EXTENSIONS
 from langchain_wan._version import __version__
+from langchain_wan.budget import Budget
 from langchain_wan.client import WanClient
 from langchain_wan.errors import ImageReferenceError, InvalidImageRequestError, WanConfigurationError, WanError
 from langchain_wan.models import GeneratedImage, ImageResult
@@ -62,27 +63,61 @@ def options(
 
 @app.command()
 def generate(
-    prompt: Annotated[str, typer.Argument(help="What to show, or how to change the images.")],
+    prompt: Annotated[str | None, typer.Argument(help="What to show, or how to change the images.")] = None,
     n: Annotated[int, typer.Option("-n", min=1, max=4, help="How many images; each is charged.")] = 1,
     model: Annotated[str, typer.Option(help="wan2.7-image or wan2.7-image-pro.")] = DEFAULT_MODEL,
     image: Annotated[list[str] | None, typer.Option(help="A file, URL or id to edit; again for several.")] = None,
     folder: Annotated[Path, Folder] = DEFAULT_FOLDER,
     sandbox: Annotated[bool, typer.Option("--sandbox", help="Use the sandbox: placeholders, no cost.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    file: Annotated[
+        Path | None, typer.Option("--from", help="A prompt on each line, or .jsonl; again: the rest.")
+    ] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="With --from: calls at once.")] = 5,
+    max_usd: Annotated[str | None, typer.Option(help="With --from: dollars for this file, all runs together.")] = None,
 ) -> None:
     """Make, edit or combine images."""
+    if (prompt is None) == (file is None):
+        raise typer.BadParameter("give a prompt, or a file with --from", param_hint="PROMPT")
+    given = {"n": n, "model": model, "images": image or []}
     with _reported(), ExitStack() as stack:
-        settings = _service(sandbox, stack)
-        request = request_of({"prompt": prompt, "n": n, "model": model, "images": [_source(i) for i in image or []]})
-        client = WanClient(store=ImageStore(folder), **settings)
+        settings = {"store": ImageStore(folder), **_service(sandbox, stack)}
+        if file is not None:
+            _generate_all(file, given, folder, {**settings, "max_concurrency": concurrency}, max_usd)
+            return
+        request = request_of({**given, "prompt": prompt, "images": [_source(i) for i in image or []]})
         with _spinner(f"{model} is working"):
-            result = client.generate(request)
+            result = WanClient(**settings).generate(request)
         files = [_saved(found, folder) for found in result.images]
     if as_json:
         shown = {**result.model_dump(mode="json"), "files": [str(file) for file in files]}
         print(json.dumps(shown, indent=2))  # noqa: T201  the output of the command
     else:
         _print_table(result, files)
+
+
+def _generate_all(
+    file: Path, given: dict[str, Any], folder: Path, settings: dict[str, Any], max_usd: str | None
+) -> None:
+    from langchain_wan._batch import lines_of
+    from langchain_wan._cli_batch import SHEET, run_batch, spent_on
+
+    if not file.is_file():
+        raise typer.BadParameter(f"there is no file {file}", param_hint="--from")
+    if max_usd is not None:  # named by the file: another run goes on counting
+        try:
+            settings["budget"] = Budget(max_usd=max_usd, name=f"batch {file.absolute()}")
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--max-usd") from None
+    lines = lines_of(file, given, _source)
+    found = run_batch(WanClient(**settings), lines, folder, file.name, err)
+    for one in found:
+        if one.error is not None:
+            err.print(f"line {one.line.number}: {' '.join(str(one.error).split())}")
+    failed = [one for one in found if one.error is not None]
+    out.print(f"{len(found) - len(failed)} of {len(lines)} lines done, ${spent_on(found):f}: {folder / SHEET}")
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -218,6 +218,16 @@ class GeneratedImage(BaseModel):
         """Pickle the facts only; the bytes stay in their store."""
         return {**super().__getstate__(), "__pydantic_private__": {"_source": None, "_held": None}}
 
+    def preview(self, max_side: int = 320) -> bytes | None:
+        """Return a small JPEG (a PNG where it is transparent) to be looked at, or None where the bytes are gone."""
+        try:
+            return _pixels.preview(self.read(), max_side)[0]
+        except (StoreError, ValueError):
+            return None
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002  IPython's own
+        printer.text(f"{self.id} {self.width}x{self.height}")
+
     def _repr_png_(self) -> bytes | None:
         try:
             return self.thumbnail()
@@ -316,12 +326,25 @@ class ImageResult(BaseModel):
             image.attached(store)
         return result
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002  IPython's own
+        printer.text(self.describe(url=False).rpartition("\n")[0])
+
     def _repr_html_(self) -> str:
-        cards = []
-        for image in self.images:
-            caption = f"{image.id} · {image.width}x{image.height}"
-            cards.append(_gallery.Card(image._repr_png_(), caption))
+        each = (self.cost_usd / max(1, len(self.images) + len(self.failures))).normalize()
+        parents = [(None if found is None else found.preview(96), name) for name, found in self._parents()]
+        cards = [
+            _gallery.Card(image.preview(), image.id, f"{image.width}x{image.height} · ${each:f}", parents)
+            for image in self.images
+        ]
         return _gallery.gallery(f"{self.prompt} · {self.model} · ${self.cost_usd.normalize():f}", cards)
+
+    def _parents(self) -> Iterator[tuple[str, GeneratedImage | None]]:
+        for name in self.parents:
+            try:
+                lookup = getattr(self.images[0]._byte_source(), "get", None) if self.images else None
+                yield name, None if lookup is None else lookup(name)
+            except StoreError:
+                yield name, None
 
 
 def list_of_one(value: Any) -> Any:

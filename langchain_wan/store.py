@@ -20,6 +20,7 @@ from langchain_wan._catalog import Catalog
 from langchain_wan._database import Database
 from langchain_wan._executor import in_thread
 from langchain_wan._ledger import NANO, Ledger, Operation, State, register_default_ledger
+from langchain_wan._lineage import Lineage
 from langchain_wan._sources import ImageSource, InlineImage, is_pil_image
 from langchain_wan.errors import ImageReferenceError, WanError
 from langchain_wan.models import GeneratedImage, ImageResult, image_id, register_default_source
@@ -190,6 +191,28 @@ class ImageStore:
         settle = self._holds.pop(operation, None)
         if settle is not None:
             settle(cost, images)
+
+    def lineage(self, image_id: str) -> Lineage:
+        """Return an image with the images that it was made from, and theirs.
+
+        Raises:
+            KeyError: This view does not know the image.
+        """
+        if self.get(image_id) is None:
+            raise KeyError(image_id)
+        return self._lineage(image_id, ())
+
+    async def alineage(self, image_id: str) -> Lineage:
+        """Do what `lineage` does without blocking the event loop."""
+        return await in_thread(self.lineage, image_id)
+
+    def _lineage(self, image_id: str, below: tuple[str, ...]) -> Lineage:
+        maker = None if image_id in below else self.ledger.maker(image_id, self.scope)
+        if maker is None:  # it was stored, or equal bytes came back from an edit of themselves
+            return Lineage(image_id, self.get(image_id))
+        parents = tuple(self._lineage(parent, (*below, image_id)) for parent in maker.request["parents"])
+        cost, request = usd(maker.cost_nano), maker.request
+        return Lineage(image_id, self.get(image_id), request["prompt"], request["model"], cost, parents)
 
     def delete(self, image_id: str) -> bool:
         """Forget an image and its bytes; say whether it was known. Its operation stays in the history."""

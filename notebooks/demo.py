@@ -6,7 +6,9 @@ from langchain_wan import ImageStore, WanImageGenerator
 from langchain_wan.sandbox import Sandbox
 
 with Sandbox() as service:
-    images = WanImageGenerator(base_url=service.url, api_key=service.api_key, store=ImageStore("wan-images"))
+    images = WanImageGenerator(
+        base_url=service.url, api_key=service.api_key, store=ImageStore("wan-images")
+    )
 
     made = images.invoke({"prompt": "a red fox in fresh snow at sunrise", "n": 2, "seed": 7})
     print(made.describe(url=False))

@@ -171,7 +171,10 @@ def test_the_folder_is_a_store_for_python_too(service: Sandbox, tmp_path: Path) 
 
 
 def test_the_sandbox_command_serves_until_it_is_interrupted() -> None:
-    command = [sys.executable, "-c", "from langchain_wan.cli import main; main()", "sandbox", "--port", "0"]
+    # A job of a shell that runs in the background ignores Ctrl-C, and so would its children.
+    program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    program += "; from langchain_wan.cli import main; main()"
+    command = [sys.executable, "-c", program, "sandbox", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langchain_wan._gallery import Card, gallery
+from langchain_wan._gallery import Branch, Card, gallery, tree
 
 PNG = b"\x89PNG\r\n\x1a\n and so on"
 HOSTILE = [
@@ -68,15 +68,29 @@ def test_an_image_whose_bytes_are_gone_keeps_its_place() -> None:
     assert "img_1" in parsed.text
 
 
+def test_a_card_shows_details_and_what_it_was_made_from() -> None:
+    parsed = Parsed(gallery("fox", [Card(b"\xff\xd8\xff", "img_1", "8x8 · $0.03", [(PNG, "img_0")])]))
+    assert parsed.text == "foximg_18x8 · $0.03from "
+    sources = [str(value)[:16] for name, value in parsed.attributes if name == "src"]
+    assert sources == ["data:image/jpeg;", "data:image/png;b"]
+
+
 def test_a_gallery_of_nothing_shows_its_title() -> None:
     assert Parsed(gallery("nothing came", [])).text == "nothing came"
 
 
 def check(title: str, caption: str) -> None:
-    parsed = Parsed(gallery(title, [Card(PNG, caption), Card(None, caption)]))
+    cards = [Card(PNG, caption, title, [(PNG, caption), (None, title)]), Card(None, caption)]
+    branch = Branch(cards[0], [Branch(cards[1]), Branch(cards[0])])
+    for shown, pictures in ((gallery(title, cards), 2), (tree(branch), 4)):
+        checked(shown, pictures)
+
+
+def checked(fragment: str, pictures: int) -> None:
+    parsed = Parsed(fragment)
     assert set(parsed.tags) == {"div", "figure", "img", "figcaption"}
-    assert parsed.tags.count("img") == 1
-    assert {name for name, _ in parsed.attributes} == {"style", "src", "alt"}
+    assert parsed.tags.count("img") == pictures
+    assert {name for name, _ in parsed.attributes} == {"style", "src", "alt", "title"}
     assert all(value and "url(" not in value for name, value in parsed.attributes if name == "style")
     assert parsed.open == []
 

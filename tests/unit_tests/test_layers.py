@@ -11,11 +11,12 @@ PACKAGE = Path(__file__).parents[2] / "langchain_wan"
 
 # A module imports only from rows above its own line here.
 ROWS = (
-    {"_version", "errors", "_drawing", "_blocks", "_executor", "_gallery", "_metadata", "_owners", "_slots"},
+    {"_sheet", "_version", "errors", "_drawing", "_blocks", "_executor", "_gallery", "_metadata", "_owners", "_slots"},
     {"sandbox", "_pixels", "_sources", "_addresses", "_blobs", "_database"},
     {"_catalog", "_ledger"},
     {"_requests"},
     {"models"},
+    {"_lineage"},
     {"retry", "budget", "_refusals", "store"},
     {"_wire", "_conversation"},
     {"references", "_guard"},
@@ -26,8 +27,9 @@ ROWS = (
     {"_flow"},
     {"client"},
     {"runnables"},
-    {"tools"},
-    {"middleware", "cli"},
+    {"tools", "_batch"},
+    {"middleware", "_cli_batch"},
+    {"cli"},
     {"__init__"},
 )
 # Runnable.as_tool is declared by Runnable, so the generator has to know the tool.

@@ -780,7 +780,7 @@ def test_a_notebook_shows_a_gallery_without_scripts_or_foreign_markup() -> None:
     assert '"' + "' onerror" not in shown
     assert made().id in shown
     assert "640x480" in shown
-    assert "data:image/png;base64," in shown
+    assert "data:image/jpeg;base64," in shown
     assert "$0.03" in shown
 
 

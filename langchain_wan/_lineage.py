@@ -1,0 +1,58 @@
+"""How an image came to be: the images that it was made from, and theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from langchain_wan import _gallery
+
+if TYPE_CHECKING:
+    from langchain_wan.models import GeneratedImage
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """An image and where it comes from; text as `str`, thumbnails in a notebook.
+
+    Attributes:
+        id: The image; `image` is None where it was deleted.
+        prompt: What it was made by; None where it was not made here but stored.
+        cost_usd: Dollars of the call that made it, which may have made others too.
+        parents: What it was made from.
+    """
+
+    id: str
+    image: GeneratedImage | None = field(repr=False)
+    prompt: str | None = None
+    model: str | None = None
+    cost_usd: Decimal | None = None
+    parents: tuple[Lineage, ...] = ()
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        yield f"{self.id} {self._made()}"
+        for place, parent in enumerate(self.parents):
+            last = place == len(self.parents) - 1
+            first, *others = parent._lines()
+            yield f"{'`-- ' if last else '|-- '}{first}"
+            yield from (f"{'    ' if last else '|   '}{line}" for line in others)
+
+    def _made(self) -> str:
+        if self.prompt is None:
+            return "(stored)"
+        return f"{' '.join(self.prompt.split())} ({self.model}, ${(self.cost_usd or Decimal(0)).normalize():f})"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002  IPython's own
+        printer.text(str(self))
+
+    def _repr_html_(self) -> str:
+        return _gallery.tree(self._branch())
+
+    def _branch(self) -> _gallery.Branch:
+        picture = None if self.image is None else self.image.preview(280)
+        return _gallery.Branch(_gallery.Card(picture, self.id, self._made()), [one._branch() for one in self.parents])
