@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEV := $(VENV)/.dev
 
-.PHONY: demo test notebooks crash mutation check fix clean
+.PHONY: demo test notebooks crash mutation docs check fix clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -36,6 +36,10 @@ mutation: $(DEV)  ## how many mistakes in the code that decides about money the 
 	$(BIN)/python -m pip install --quiet --group mutation
 	$(BIN)/mutmut run
 	$(BIN)/mutmut results
+
+docs: $(READY)  ## the documentation as a site, in site/
+	$(BIN)/python -m pip install --quiet --group docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 check: $(DEV)  ## never edits; `make fix` does
 	$(BIN)/ruff format --check .

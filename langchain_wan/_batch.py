@@ -50,9 +50,11 @@ def lines_of(path: Path, defaults: Mapping[str, Any], source: Callable[[str], An
         if line.strip():
             try:
                 found.append(Line(number, _request({**defaults, **read(line)}, number, source)))
-            except (InvalidImageRequestError, ValueError) as error:
-                what = f"Line {number} of {path.name}: {error}"
-                raise InvalidImageRequestError(what, next_step="Nothing was sent.") from error
+            except Exception as error:  # whatever is wrong with it, it has a number
+                said = " ".join(str(error).split()).removesuffix(" Nothing was charged.").rstrip(".")
+                raise InvalidImageRequestError(f"Line {number} of {path.name}: {said}.") from error
+    if not found:
+        raise InvalidImageRequestError(f"{path.name} holds no line.")
     return found
 
 

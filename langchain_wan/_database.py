@@ -15,6 +15,9 @@ from langchain_wan.errors import StoreError
 VERSION = 1
 BUSY_TIMEOUT = 10.0  # seconds to wait for another process that writes
 
+# The words of the partial index; a query uses it where they stand in it too.
+UNCLEAR = "state IN ('uncertain', 'partial', 'paid', 'started')"
+
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS images (
     id TEXT PRIMARY KEY, facts TEXT NOT NULL, created_at REAL NOT NULL);
@@ -30,8 +33,7 @@ CREATE TABLE IF NOT EXISTS operations (
     state TEXT NOT NULL, owner TEXT NOT NULL, request TEXT NOT NULL, max_nano INTEGER NOT NULL,
     cost_nano INTEGER NOT NULL DEFAULT 0, error TEXT, result TEXT, created_at REAL NOT NULL,
     PRIMARY KEY (service, id));
-CREATE INDEX IF NOT EXISTS operations_unclear ON operations (service, scope, fingerprint)
-    WHERE state IN ('uncertain', 'partial', 'paid', 'started');
+CREATE INDEX IF NOT EXISTS operations_unclear ON operations (service, scope, fingerprint) WHERE {unclear};
 CREATE INDEX IF NOT EXISTS operations_by_age ON operations (created_at);
 CREATE TABLE IF NOT EXISTS makers (
     image_id TEXT NOT NULL, service TEXT NOT NULL, operation TEXT NOT NULL, PRIMARY KEY (image_id, service, operation));
@@ -40,6 +42,23 @@ CREATE TABLE IF NOT EXISTS spending (
     nano INTEGER NOT NULL, images INTEGER NOT NULL, created_at REAL NOT NULL,
     PRIMARY KEY (service, operation));
 CREATE INDEX IF NOT EXISTS spending_by_budget ON spending (service, budget, created_at, held, nano, images);
+CREATE TABLE IF NOT EXISTS totals (
+    service TEXT NOT NULL, budget TEXT NOT NULL, nano INTEGER NOT NULL, held_nano INTEGER NOT NULL,
+    images INTEGER NOT NULL, PRIMARY KEY (service, budget));
+CREATE TRIGGER IF NOT EXISTS spending_added AFTER INSERT ON spending BEGIN
+    INSERT OR IGNORE INTO totals VALUES (new.service, new.budget, 0, 0, 0);
+    UPDATE totals SET nano = nano + new.nano * (1 - new.held), held_nano = held_nano + new.nano * new.held,
+        images = images + new.images WHERE service = new.service AND budget = new.budget;
+END;
+CREATE TRIGGER IF NOT EXISTS spending_changed AFTER UPDATE ON spending BEGIN
+    UPDATE totals SET nano = nano + new.nano * (1 - new.held) - old.nano * (1 - old.held),
+        held_nano = held_nano + new.nano * new.held - old.nano * old.held,
+        images = images + new.images - old.images WHERE service = new.service AND budget = new.budget;
+END;
+CREATE TRIGGER IF NOT EXISTS spending_gone AFTER DELETE ON spending BEGIN
+    UPDATE totals SET nano = nano - old.nano * (1 - old.held), held_nano = held_nano - old.nano * old.held,
+        images = images - old.images WHERE service = old.service AND budget = old.budget;
+END;
 """
 
 # Every statement of a memory ledger runs under this lock, and a fork waits for it: the child gets a whole database.
@@ -102,7 +121,7 @@ class Database:
                 f"The image store was written by a newer version of langchain-wan (format {version}).",
                 next_step="Upgrade langchain-wan.",
             )
-        connection.executescript(SCHEMA)
+        connection.executescript(SCHEMA.format(unclear=UNCLEAR))
         connection.execute(f"PRAGMA user_version={VERSION}")
         self._connection = connection
         return connection

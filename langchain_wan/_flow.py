@@ -45,9 +45,8 @@ def generation(job: Job) -> Flow[ImageResult]:
     job.model = job.request.model or job.settings.model
     job.price = price_usd(job.model, prices=job.settings.prices)
     job.operation_id = job.request.operation_id or job.call.operation_id or uuid.uuid4().hex
-    digest = yield Work(lambda: references.fingerprint(job.request, job.model, job.call.conversation))
     try:
-        result = yield from _found_or_made(job, digest)
+        result = yield from _found_or_made(job)
     except WanError as error:
         error.operation_id = error.operation_id or job.operation_id
         yield job.notify("failed", error={"type": type(error).__name__, "code": error.code, "charged": error.charged})
@@ -57,8 +56,14 @@ def generation(job: Job) -> Flow[ImageResult]:
     return result
 
 
-def _found_or_made(job: Job, digest: str) -> Flow[ImageResult]:
-    existing = yield Work(lambda: job.store.ledger.operation(job.service.base_url, job.operation_id))
+def _found_or_made(job: Job) -> Flow[ImageResult]:
+    # As few steps of work as there can be: each is a way to a thread and back.
+    digest, existing = yield Work(
+        lambda: (
+            references.fingerprint(job.request, job.model, job.call.conversation),
+            job.store.ledger.operation(job.service.base_url, job.operation_id),
+        )
+    )
     if existing is not None and existing.state != "refused":
         return (yield from _settled_before(job, digest, existing))
     found = yield from _references(job)
@@ -84,6 +89,8 @@ def _found_or_made(job: Job, digest: str) -> Flow[ImageResult]:
 
 
 def _references(job: Job) -> Flow[list[references.Reference]]:
+    if not job.request.images:
+        return []
     naming = references.Naming(job.store, job.settings.reference_urls, job.call.by_model, job.call.conversation)
     found = yield Work(lambda: references.resolve(job.request.images, naming))
     for of_service in (True, False):  # the two kinds of URLs have rules of their own
@@ -137,7 +144,9 @@ def _paid_reply(job: Job, found: list[references.Reference]) -> Flow[Reply]:
     settings = job.settings
     remembered = settings.send_references == "auto" and job.service.base_url in _URLS_ONLY
     as_urls = remembered or settings.send_references == "url"
-    request = yield Work(lambda: _request(job, found, as_urls=as_urls))
+    request: WireRequest = (
+        (yield Work(lambda: _request(job, found, as_urls=as_urls))) if found else _request(job, found, as_urls=as_urls)
+    )
     started = job.clock()
     for attempt in count(1):
         outcome = yield from _sent(job, request)

@@ -8,6 +8,7 @@ left until the deadline. Importing this module imports httpx, so it is imported 
 from __future__ import annotations
 
 import asyncio
+import io
 import ipaddress
 import socket
 import ssl
@@ -176,14 +177,14 @@ class _Progress:
     method: str
     stage: str = "connect"
     status: int = 0
-    received: bytearray = field(default_factory=bytearray)
+    received: io.BytesIO = field(default_factory=io.BytesIO)  # grows in place, and gives its bytes without a copy
 
     def started(self, response: httpcore.Response) -> None:
         self.stage, self.status = "read", response.status
 
     def add(self, chunk: bytes, cap: int) -> None:
-        self.received += chunk
-        if len(self.received) > cap:
+        self.received.write(chunk)
+        if self.received.tell() > cap:
             raise _TooLargeError
 
 
@@ -265,7 +266,7 @@ def _outcome_of(error: Exception, progress: _Progress) -> Outcome:
     stage = "send" if isinstance(error, httpcore.WriteTimeout | httpcore.WriteError) else progress.stage
     reason = LOST_REASONS.get(type(error), "the connection broke")
     paid = progress.method == "POST" and 200 <= progress.status < 300  # noqa: PLR2004  the 2xx range
-    received = bytes(progress.received) if paid else None
+    received = progress.received.getvalue() if paid else None
     return Lost(stage, reason, received)
 
 
@@ -294,7 +295,7 @@ def _caused_by(error: BaseException | None, kind: type[E]) -> E | None:
 
 def _reply(response: httpcore.Response, progress: _Progress, cap: int) -> Outcome:
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
-    return decoded_reply(response.status, headers, bytes(progress.received), cap)
+    return decoded_reply(response.status, headers, progress.received.getvalue(), cap)
 
 
 def _pool(route: Route, url: str, *, asynchronous: bool) -> Any:
@@ -311,7 +312,7 @@ def _pool(route: Route, url: str, *, asynchronous: bool) -> Any:
 
 
 def _request(method: str, url: str, headers: Headers, body: bytes) -> httpcore.Request:
-    target = httpx.URL(url)
+    target = _parsed(url)
     sent: list[tuple[bytes | str, bytes | str]] = [("Host", target.netloc), *headers.items()]
     if body:
         sent.append(("Content-Length", str(len(body))))
@@ -322,6 +323,11 @@ def _request(method: str, url: str, headers: Headers, body: bytes) -> httpcore.R
         content=body,
         extensions={"timeout": {"connect": CONNECT_TIMEOUT, "pool": CONNECT_TIMEOUT}},
     )
+
+
+@lru_cache(maxsize=16)  # the address of paid calls is the same each time
+def _parsed(url: str) -> httpx.URL:
+    return httpx.URL(url)
 
 
 @lru_cache(maxsize=1)

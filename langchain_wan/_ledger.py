@@ -21,13 +21,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from langchain_wan._database import Database
+from langchain_wan._database import UNCLEAR, Database
 from langchain_wan._owners import owner_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 NANO = 10**9  # money is counted in whole billionths of a dollar, so that sums in SQL are exact
+UNCLEAR_STATES = frozenset({"started", "paid", "partial", "uncertain"})
 State = Literal["started", "paid", "done", "partial", "refused", "uncertain", "charged"]
 
 
@@ -144,8 +145,12 @@ class Ledger:
                 ),
             )
             if claim.limit is not None:
+                # Not REPLACE: that would not tell the totals of the row that goes.
                 connection.execute(
-                    "INSERT OR REPLACE INTO spending VALUES (?,?,?,1,?,?,?)",
+                    "DELETE FROM spending WHERE service = ? AND operation = ?", (claim.service, claim.id)
+                )
+                connection.execute(
+                    "INSERT INTO spending VALUES (?,?,?,1,?,?,?)",
                     (claim.service, claim.limit.name, claim.id, claim.max_nano, claim.request["n"], now),
                 )
             self._owner.running.add((claim.service, claim.id))
@@ -156,8 +161,7 @@ class Ledger:
         # nobody did. Equal calls that a living process is carrying out do not count: two pictures may be wanted.
         query = (
             f"SELECT {_ROW} FROM operations WHERE service = ? AND scope = ? AND fingerprint = ?"  # noqa: S608  no input
-            " AND (turn = ? OR ? = '') AND state IN ('uncertain', 'partial', 'paid', 'started')"
-            " ORDER BY created_at DESC"
+            f" AND (turn = ? OR ? = '') AND {UNCLEAR} ORDER BY created_at DESC"
         )
         rows = connection.execute(query, (claim.service, claim.scope, claim.fingerprint, claim.turn, claim.turn))
         found = (_from_row(row) for row in rows.fetchall())
@@ -248,6 +252,8 @@ class Ledger:
         """Return operations, the newest first; None means any, -1 no limit."""
         clauses = ["1"]
         values: list[Any] = []
+        if states and set(states) <= UNCLEAR_STATES:
+            clauses.append(UNCLEAR)
         if states:
             clauses.append(f"state IN ({','.join('?' * len(states))})")
             values += states
@@ -255,7 +261,8 @@ class Ledger:
             if value is not None:
                 clauses.append(f"{column} = ?")
                 values.append(value)
-        query = f"SELECT {_ROW} FROM operations WHERE {' AND '.join(clauses)} ORDER BY created_at DESC LIMIT ?"  # noqa: S608  fixed words
+        table = "operations INDEXED BY operations_unclear" if UNCLEAR in clauses else "operations"
+        query = f"SELECT {_ROW} FROM {table} WHERE {' AND '.join(clauses)} ORDER BY created_at DESC LIMIT ?"  # noqa: S608  fixed words
         with self._database.transaction() as connection:
             return [_from_row(row) for row in connection.execute(query, (*values, limit))]
 
@@ -294,12 +301,14 @@ def _fits(connection: sqlite3.Connection, claim: Claim, limit: Limit) -> bool:
 
 
 def _spent(connection: sqlite3.Connection, service: str | None, limit: Limit) -> tuple[int, int, int]:
-    since = 0.0 if limit.window is None else time.time() - limit.window
-    row = connection.execute(
-        "SELECT coalesce(sum(nano * (1 - held)), 0), coalesce(sum(nano * held), 0), coalesce(sum(images), 0)"
-        " FROM spending WHERE (service = ? OR ?) AND budget = ? AND created_at >= ?",
-        (service, service is None, limit.name, since),
-    ).fetchone()
+    where = "budget = ?" if service is None else "budget = ? AND service = ?"
+    values: list[Any] = [limit.name] if service is None else [limit.name, service]
+    columns, table = ("nano", "held_nano", "images"), "totals"
+    if limit.window is not None:
+        columns, table = ("nano * (1 - held)", "nano * held", "images"), "spending"
+        where, values = f"{where} AND created_at >= ?", [*values, time.time() - limit.window]
+    sums = ", ".join(f"coalesce(sum({column}), 0)" for column in columns)
+    row = connection.execute(f"SELECT {sums} FROM {table} WHERE {where}", values).fetchone()  # noqa: S608  fixed words
     return int(row[0]), int(row[1]), int(row[2])
 
 

@@ -19,9 +19,10 @@ _JPEG_TABLES = frozenset(
 )
 _JPEG_APPLICATION = {0xE0: b"JFIF\x00", 0xE2: b"ICC_PROFILE\x00", 0xEE: b"Adobe"}
 _JPEG_HEADER_LENGTHS = {0xE0: 14, 0xEE: 12}
+SEARCHED = 2**17  # bytes
 _JPEG_START, _JPEG_END, _JPEG_SCAN = 0xD8, 0xD9, 0xDA
 # In scan data, FF 00 is a byte of it and FF D0..D7 a restart; anything else after FF is the next marker.
-_JPEG_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")
+_JPEG_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")  # of several FF the last one counts
 
 # https://developers.google.com/speed/webp/docs/riff_container (2025-08)
 _WEBP_CHUNKS = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ICCP"})
@@ -57,7 +58,7 @@ def _jpeg(data: bytes) -> bool:
 def _jpeg_end(data: bytes, *, strict: bool = False) -> int | None:
     """Return the place behind the end marker; None if there is none or, strictly, if there is metadata before it."""
     place = 0
-    while (found := _JPEG_MARKER.search(data, place)) is not None:
+    while (found := _next_marker(data, place)) is not None:
         marker = found[1][0]
         place = found.end()
         if marker == _JPEG_END:
@@ -71,6 +72,15 @@ def _jpeg_end(data: bytes, *, strict: bool = False) -> int | None:
         if strict and marker != _JPEG_SCAN and data[place + length : place + length + 1] not in {b"\xff", b""}:
             return None
         place += max(length, 2)
+    return None
+
+
+def _next_marker(data: bytes, place: int) -> re.Match[bytes] | None:
+    # In windows: one search through the megabytes of a scan would hold the interpreter lock for 100 ms.
+    for start in range(place, len(data), SEARCHED):
+        found = _JPEG_MARKER.search(data, max(place, start - 1), start + SEARCHED)  # FF may end the window before
+        if found is not None:
+            return found
     return None
 
 

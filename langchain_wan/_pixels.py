@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from langchain_wan._large_json import Span
 from langchain_wan._metadata import jpeg_is_whole, only_pixels
 
 if TYPE_CHECKING:
@@ -173,11 +174,27 @@ def image_text_bytes(text: str) -> bytes:
     Raises:
         NotAnImageError: It is not base64.
     """
+    if isinstance(text, Span):
+        return _span_bytes(text)
     if text[:5].lower() == "data:":
         text = text.partition(",")[2]
     if "\n" in text or " " in text:
         text = "".join(text.split())
     return base64_bytes(text)
+
+
+def _span_bytes(text: Span) -> bytes:
+    start = text.start + (text.find(",") + 1 if text[:5].lower() == "data:" else 0)
+    if text.body.find(b"=", start, text.end - 2) >= 0:
+        raise NotAnImageError("not valid base64")
+    decoded = io.BytesIO()  # grows in place, and gives its bytes away without a copy
+    whole = memoryview(text.body)
+    try:
+        for place in range(start, text.end, BASE64_SLICE):
+            decoded.write(binascii.a2b_base64(whole[place : min(text.end, place + BASE64_SLICE)], strict_mode=True))
+    except ValueError:  # perhaps only broken into lines
+        return base64_bytes("".join(str(whole[start : text.end], "ascii", "replace").split()))
+    return decoded.getvalue()
 
 
 def base64_bytes(text: str) -> bytes:

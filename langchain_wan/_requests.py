@@ -59,7 +59,9 @@ class ImageRequest(BaseModel):
         metadata: Kept with the result; never sent.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True, defer_build=True
+    )
 
     prompt: Prompt
     images: Annotated[Sequence[Source], Field(max_length=MAX_REFERENCES), AfterValidator(tuple)] = ()

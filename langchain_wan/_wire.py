@@ -6,16 +6,17 @@ both of 2026-04-22.
 
 from __future__ import annotations
 
-import json
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
+from langchain_wan import _large_json
 from langchain_wan._refusals import Refusal, refusal_for
 from langchain_wan.errors import HELD_BACK, PaymentUncertainError, StatusError, UnreadableAnswerError, WanError
 from langchain_wan.retry import retry_after_seconds
@@ -119,7 +120,7 @@ def generation_request(
     return WireRequest(
         "POST",
         GENERATION_PATH,
-        json.dumps(body).encode(),
+        _large_json.dumps(body),
         {"Content-Type": "application/json", "Idempotency-Key": operation_key},
     )
 
@@ -233,28 +234,32 @@ def cleaned(text: str) -> str:
     text = text[:EXAMINED]
     if re.search(r"<\s*(!doctype|html|head|body|\?xml)", text, re.IGNORECASE):
         return ""
-    for pattern, shown in _FOREIGN:
+    for pattern, shown in _foreign():
         text = pattern.sub(shown, text)
     text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return text if len(text) <= EXCERPT else text[: EXCERPT - 1] + "…"
 
 
 EXAMINED = 2000
-_FOREIGN: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"<[a-zA-Z/!?][^<>]{0,500}>?"), " "),  # markup; not the "<400>" before Alibaba's codes
-    (re.compile(r"[a-zA-Z][\w+.-]{0,20}://\S+"), "[url]"),
-    (re.compile(r"\S+\?\S*=\S*"), "[url]"),
-    (re.compile(r"\bdata:\S+", re.IGNORECASE), "[data]"),
-    (re.compile(r"\b(?:bearer\s+\S{6,}|basic\s+[a-z0-9+/=]{12,})", re.IGNORECASE), "[key]"),
-    (re.compile(r"\bsk[-_][\w.-]{6,}", re.IGNORECASE), "[key]"),
-    (re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?\b"), "[address]"),
-    (
-        re.compile(
-            r"\[?(?<![\w:])(?:(?:[0-9a-fA-F]{1,4}:){3,}|(?:[0-9a-fA-F]{1,4}:)*::?)(?=[0-9a-fA-F:])[0-9a-fA-F.:]*\]?"
+
+
+@lru_cache(maxsize=1)  # compiled when an error is read, not when the package is imported
+def _foreign() -> tuple[tuple[re.Pattern[str], str], ...]:
+    return (
+        (re.compile(r"<[a-zA-Z/!?][^<>]{0,500}>?"), " "),  # markup; not the "<400>" before Alibaba's codes
+        (re.compile(r"[a-zA-Z][\w+.-]{0,20}://\S+"), "[url]"),
+        (re.compile(r"\S+\?\S*=\S*"), "[url]"),
+        (re.compile(r"\bdata:\S+", re.IGNORECASE), "[data]"),
+        (re.compile(r"\b(?:bearer\s+\S{6,}|basic\s+[a-z0-9+/=]{12,})", re.IGNORECASE), "[key]"),
+        (re.compile(r"\bsk[-_][\w.-]{6,}", re.IGNORECASE), "[key]"),
+        (re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?\b"), "[address]"),
+        (
+            re.compile(
+                r"\[?(?<![\w:])(?:(?:[0-9a-fA-F]{1,4}:){3,}|(?:[0-9a-fA-F]{1,4}:)*::?)(?=[0-9a-fA-F:])[0-9a-fA-F.:]*\]?"
+            ),
+            "[address]",
         ),
-        "[address]",
-    ),
-)
+    )
 
 
 @dataclass(frozen=True)
@@ -266,7 +271,7 @@ class _ErrorBody:
 
 def _json(body: bytes) -> Any:
     try:
-        return json.loads(body)
+        return _large_json.loads(body)
     except (ValueError, RecursionError):  # also integers of thousands of digits
         return None
 

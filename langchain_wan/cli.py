@@ -74,16 +74,18 @@ def generate(
         Path | None, typer.Option("--from", help="A prompt on each line, or .jsonl; again: the rest.")
     ] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="With --from: calls at once.")] = 5,
-    max_usd: Annotated[str | None, typer.Option(help="With --from: dollars for this file, all runs together.")] = None,
+    max_usd: Annotated[str | None, typer.Option(help="Dollars at most; with --from for all runs of the file.")] = None,
 ) -> None:
     """Make, edit or combine images."""
     if (prompt is None) == (file is None):
         raise typer.BadParameter("give a prompt, or a file with --from", param_hint="PROMPT")
+    if file is not None and as_json:
+        raise typer.BadParameter("a batch ends with a contact sheet, not with JSON", param_hint="--json")
     given = {"n": n, "model": model, "images": image or []}
     with _reported(), ExitStack() as stack:
-        settings = {"store": ImageStore(folder), **_service(sandbox, stack)}
+        settings = {"store": ImageStore(folder), "budget": _budget(max_usd, file), **_service(sandbox, stack)}
         if file is not None:
-            _generate_all(file, given, folder, {**settings, "max_concurrency": concurrency}, max_usd)
+            _generate_all(file, given, folder, {**settings, "max_concurrency": concurrency})
             return
         request = request_of({**given, "prompt": prompt, "images": [_source(i) for i in image or []]})
         with _spinner(f"{model} is working"):
@@ -96,19 +98,23 @@ def generate(
         _print_table(result, files)
 
 
-def _generate_all(
-    file: Path, given: dict[str, Any], folder: Path, settings: dict[str, Any], max_usd: str | None
-) -> None:
+def _budget(max_usd: str | None, file: Path | None) -> Budget | None:
+    if max_usd is None:
+        return None
+    # Named by the file: another run goes on counting.
+    name = None if file is None else f"batch {file.absolute()}"
+    try:
+        return Budget(max_usd=max_usd, name=name)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--max-usd") from None
+
+
+def _generate_all(file: Path, given: dict[str, Any], folder: Path, settings: dict[str, Any]) -> None:
     from langchain_wan._batch import lines_of
     from langchain_wan._cli_batch import SHEET, run_batch, spent_on
 
     if not file.is_file():
         raise typer.BadParameter(f"there is no file {file}", param_hint="--from")
-    if max_usd is not None:  # named by the file: another run goes on counting
-        try:
-            settings["budget"] = Budget(max_usd=max_usd, name=f"batch {file.absolute()}")
-        except ValueError as error:
-            raise typer.BadParameter(str(error), param_hint="--max-usd") from None
     lines = lines_of(file, given, _source)
     found = run_batch(WanClient(**settings), lines, folder, file.name, err)
     for one in found:

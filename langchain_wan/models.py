@@ -108,7 +108,7 @@ class GeneratedImage(BaseModel):
         sha256: Digest of the bytes, in hex.
     """
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)
 
     # Patterns, since an artifact may be posted by a client: a store makes file names of these.
     id: Annotated[str, Field(pattern=r"^img_[0-9a-hjkmnp-tv-z]{13}$")]
@@ -238,6 +238,8 @@ class GeneratedImage(BaseModel):
 class ImageFailure(BaseModel):
     """An image that was paid and could not be retrieved; `resume` tries again where `retryable`."""
 
+    model_config = ConfigDict(defer_build=True)
+
     index: int
     reason: str
     retryable: bool
@@ -255,6 +257,8 @@ class ImageResult(BaseModel):
         replayed: True if the operation was finished before, and nothing was sent now.
         notes: Text that the service sent beside the images.
     """
+
+    model_config = ConfigDict(defer_build=True)
 
     images: list[GeneratedImage]
     failures: list[ImageFailure] = Field(default_factory=list)

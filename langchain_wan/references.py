@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from langchain_wan import _pixels
 from langchain_wan._addresses import RefusedAddressError, is_well_formed, target_of
 from langchain_wan._conversation import ONLY_A_FILE_ID, UPLOAD, Conversation
+from langchain_wan._large_json import Whole
 from langchain_wan._sources import InlineImage, describe_source, is_pil_image
 from langchain_wan._wire import Outcome, Reply, upstream_parameters
 from langchain_wan.errors import ImageReferenceError, StoreError
@@ -33,6 +34,8 @@ SendReferences = Literal["auto", "data", "url"]
 
 MAX_MODEL_DATA_URI = 64_000  # characters: a model that writes more invents it
 MAX_TOTAL_BYTES = 24_000_000
+
+BASE64_BYTES = 3 * 2**18
 
 _URL_START = re.compile(r"https?://", re.IGNORECASE)
 
@@ -140,8 +143,14 @@ def on_the_wire(references: Sequence[Reference], *, as_urls: bool, now: datetime
                 return None
             shown.append(url)
         else:
-            shown.append(f"data:{reference.mime_type};base64,{base64.b64encode(reference.data).decode()}")
+            shown.append(Whole(f"data:{reference.mime_type};base64,{_base64(reference.data)}"))
     return shown
+
+
+def _base64(data: bytes) -> str:
+    # In slices of whole groups of three bytes: one big call would hold the interpreter lock.
+    pieces = (data[start : start + BASE64_BYTES] for start in range(0, len(data), BASE64_BYTES))
+    return "".join([base64.b64encode(piece).decode() for piece in pieces])
 
 
 def fingerprint(request: ImageRequest, model: str, conversation: Conversation | None = None) -> str:

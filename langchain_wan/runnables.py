@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from langchain_core.callbacks.manager import adispatch_custom_event, dispatch_custom_event
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage, convert_to_messages
 from langchain_core.prompt_values import PromptValue
-from langchain_core.runnables import Runnable, RunnableConfig, RunnableSerializable
+from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, RunnableSerializable
 from langchain_core.runnables.config import merge_configs
 from pydantic import BaseModel, ValidationError
 
 from langchain_wan._blocks import is_image_block, text_of
 from langchain_wan._requests import invalid_request
+from langchain_wan._tracing import EVENT, model_metadata, note_cost
 from langchain_wan.client import WanClient
 from langchain_wan.errors import NOT_CHARGED, InvalidImageRequestError
 from langchain_wan.models import ImageRequest, ImageResult, WanEvent, WanImageInput
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from langchain_core.callbacks.manager import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
     from langchain_core.runnables.fallbacks import RunnableWithFallbacks
     from langchain_core.tools import BaseTool
-
-PROVIDER = "aisa"
-EVENT = "wan_image"
 
 GeneratorInput: TypeAlias = (
     str | dict[str, Any] | ImageRequest | WanImageInput | BaseMessage | Sequence[BaseMessage] | PromptValue
@@ -75,8 +73,11 @@ class WanImageGenerator(WanSettings, RunnableSerializable[GeneratorInput, ImageR
         return await self._acall_with_config(self._agenerate, request, self._traced(request, config))
 
     def _generate(self, request: Any, run_manager: CallbackManagerForChainRun, config: RunnableConfig) -> ImageResult:
-        client = WanClient(**self.settings())
-        result = client.generate(request, on_event=lambda event: dispatch_custom_event(EVENT, event, config=config))
+        def dispatch(event: WanEvent) -> None:
+            if run_manager.handlers:  # else nobody listens
+                dispatch_custom_event(EVENT, event, config=config)
+
+        result = WanClient(**self.settings()).generate(request, on_event=dispatch)
         note_cost(run_manager, result)
         return result
 
@@ -84,7 +85,8 @@ class WanImageGenerator(WanSettings, RunnableSerializable[GeneratorInput, ImageR
         self, request: Any, run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig
     ) -> ImageResult:
         async def dispatch(event: WanEvent) -> None:
-            await adispatch_custom_event(EVENT, event, config=config)
+            if run_manager.handlers:
+                await adispatch_custom_event(EVENT, event, config=config)
 
         result = await WanClient(**self.settings()).agenerate(request, on_event=dispatch)
         note_cost(run_manager, result)
@@ -94,7 +96,7 @@ class WanImageGenerator(WanSettings, RunnableSerializable[GeneratorInput, ImageR
         return merge_configs({"metadata": model_metadata(request.model or self.model)}, config)
 
     def batch(self, inputs: Sequence[GeneratorInput], config: Any = None, **kwargs: Any) -> list[ImageResult]:
-        """Make the images of several inputs, `max_concurrency` at once unless the config says otherwise."""
+        """Make the images of several inputs, `max_concurrency` of them being paid at once."""
         return super().batch(list(inputs), self._bounded(config), **kwargs)
 
     async def abatch(self, inputs: Sequence[GeneratorInput], config: Any = None, **kwargs: Any) -> list[ImageResult]:
@@ -116,7 +118,8 @@ class WanImageGenerator(WanSettings, RunnableSerializable[GeneratorInput, ImageR
     def _bounded(self, config: Any) -> Any:
         if isinstance(config, list | tuple):
             return [self._bounded(one) for one in config]
-        return {"max_concurrency": self.max_concurrency, **(config or {})}
+        # Twice as many as may be paid at once: while one is painted, the one before it is downloaded and stored.
+        return {"max_concurrency": 2 * self.max_concurrency, **(config or {})}
 
     def with_fallbacks(
         self,
@@ -132,6 +135,14 @@ class WanImageGenerator(WanSettings, RunnableSerializable[GeneratorInput, ImageR
         """
         return super().with_fallbacks(fallbacks, exceptions_to_handle=exceptions_to_handle, exception_key=exception_key)
 
+    def bind(self, **kwargs: Any) -> WanBinding:
+        """Return this generator with arguments that are merged into each request."""
+        return WanBinding(bound=self, kwargs=kwargs, config={})
+
+    def with_config(self, config: RunnableConfig | None = None, **kwargs: Any) -> WanBinding:
+        """Return this generator with a config."""
+        return WanBinding(bound=self, config=cast("RunnableConfig", {**(config or {}), **kwargs}), kwargs={})
+
     def as_tool(self, args_schema: type[BaseModel] | None = None, **kwargs: Any) -> BaseTool:
         """Return the `WanImageTool` with the same settings.
 
@@ -145,6 +156,20 @@ class WanImageGenerator(WanSettings, RunnableSerializable[GeneratorInput, ImageR
             raise ValueError("WanImageTool makes its own schema; choose with models, max_n, max_references, expose")
         given = {name: value for name, value in kwargs.items() if value is not None}
         return WanImageTool(**{**_given_settings(self), **given})
+
+
+class WanBinding(RunnableBinding[GeneratorInput, ImageResult]):
+    """A generator with bound arguments or a config, whose fallbacks don't pay twice either."""
+
+    def with_fallbacks(
+        self,
+        fallbacks: Sequence[Runnable[GeneratorInput, ImageResult]],
+        *,
+        exceptions_to_handle: tuple[type[BaseException], ...] = NOT_CHARGED,
+        exception_key: str | None = None,
+    ) -> RunnableWithFallbacks[GeneratorInput, ImageResult]:
+        """Add fallbacks, used only after errors that certainly charged nothing."""
+        return super().with_fallbacks(fallbacks, exceptions_to_handle=exceptions_to_handle, exception_key=exception_key)
 
 
 def _given_settings(generator: WanSettings) -> dict[str, Any]:
@@ -199,20 +224,3 @@ def _from_messages(messages: Sequence[BaseMessage]) -> dict[str, Any]:
     prompt = "\n\n".join(text for text in (*system, text_of(asked.content)) if text.strip())
     blocks = asked.content if isinstance(asked.content, list) else []
     return {"prompt": prompt, "images": tuple(block for block in blocks if is_image_block(block))}
-
-
-def model_metadata(model: str) -> dict[str, Any]:
-    """Return what LangSmith reads of a run: who serves which model."""
-    return {"ls_provider": PROVIDER, "ls_model_name": model}
-
-
-def note_cost(run_manager: Any, result: ImageResult) -> None:
-    """Write the cost into the run of each tracer, where LangSmith shows it; tracing must not break a paid call."""
-    usage = {"total_cost": float(result.cost_usd), "input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
-    noted = {**model_metadata(result.model), "usage_metadata": usage, "cost_usd": str(result.cost_usd)}
-    for handler in getattr(run_manager, "handlers", ()):
-        runs = getattr(handler, "run_map", None)
-        run = runs.get(str(run_manager.run_id)) if isinstance(runs, Mapping) else None
-        extra = getattr(run, "extra", None)
-        if isinstance(extra, dict):
-            extra.setdefault("metadata", {}).update(noted)

@@ -6,7 +6,7 @@ import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_type_hints
 
 from langchain_core.callbacks import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
 from langchain_core.callbacks.manager import adispatch_custom_event, dispatch_custom_event
@@ -37,14 +37,19 @@ from langchain_wan._runtime import (
     turn_of,
     warn_of_memory,
 )
-from langchain_wan._steps import Call
-from langchain_wan.client import WanClient
+from langchain_wan._tracing import EVENT, model_metadata, note_cost
 from langchain_wan.errors import InvalidImageRequestError, WanConfigurationError, WanError
 from langchain_wan.models import MAX_N, MAX_REFERENCES, ImageRequest, ImageResult, WanEvent, WanImageInput, list_of_one
-from langchain_wan.runnables import EVENT, WanImageGenerator, model_metadata, note_cost
 from langchain_wan.settings import WanSettings
 
+if TYPE_CHECKING:
+    from langchain_wan._steps import Call
+    from langchain_wan.client import WanClient
+    from langchain_wan.runnables import WanImageGenerator
+
 logger = logging.getLogger("langchain_wan")
+
+NOT_ARGUMENTS = frozenset({"runtime", "run_manager", "callbacks"})
 
 # The error of the call under way: the handler of errors does not know the call, and the message's artifact needs it.
 _failure: ContextVar[list[WanError] | None] = ContextVar("langchain_wan_failure", default=None)
@@ -150,6 +155,8 @@ class WanImageTool(WanSettings, BaseTool):
     @property
     def generator(self) -> WanImageGenerator:
         """The same settings as a Runnable, for chains and for results as objects."""
+        from langchain_wan.runnables import WanImageGenerator
+
         return WanImageGenerator(**self.settings())
 
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:  # noqa: ARG002  Runnable's own
@@ -186,6 +193,10 @@ class WanImageTool(WanSettings, BaseTool):
         parsed = super()._parse_input(given, tool_call_id)
         return {**parsed, "runtime": tool_input["runtime"]} if isinstance(parsed, dict) else parsed
 
+    def _filter_injected_args(self, tool_input: dict[str, Any]) -> dict[str, Any]:
+        # What traces show. The base looks for injected arguments in the schema at each call; this one has none.
+        return {name: value for name, value in tool_input.items() if name not in NOT_ARGUMENTS}
+
     def _run(
         self,
         prompt: str,
@@ -201,11 +212,11 @@ class WanImageTool(WanSettings, BaseTool):
             call = self._call(injected(runtime))
 
             def watch(event: WanEvent) -> None:
-                if run_manager is not None:
+                if run_manager is not None and run_manager.handlers:  # else nobody listens
                     dispatch_custom_event(EVENT, event)
                 streamed(call.runtime, event)
 
-            result = WanClient(**self.settings()).generate(request, on_event=watch, call=call)
+            result = self._client().generate(request, on_event=watch, call=call)
             note_cost(run_manager, result)
             return self._output(result, request, call.conversation)
 
@@ -221,14 +232,15 @@ class WanImageTool(WanSettings, BaseTool):
     ) -> tuple[str, dict[str, Any]]:
         with _remembered(self.handle_tool_error):
             request = self._request(prompt, images, n, model, parameters)
-            call = self._call(injected(runtime))
+            call = await in_thread(self._call, injected(runtime))
 
             async def watch(event: WanEvent) -> None:
-                if run_manager is not None:
+                if run_manager is not None and run_manager.handlers:
                     await adispatch_custom_event(EVENT, event)
                 streamed(call.runtime, event)
 
-            result = await WanClient(**self.settings()).agenerate(request, on_event=watch, call=call)
+            client = await in_thread(self._client)
+            result = await client.agenerate(request, on_event=watch, call=call)
             note_cost(run_manager, result)
             return await in_thread(self._output, result, request, call.conversation)
 
@@ -261,7 +273,14 @@ class WanImageTool(WanSettings, BaseTool):
         urls = self.reference_urls != "refuse"
         return conversation_of(runtime, self.store, scope, only_shown=scope == self._own_scope, urls=urls)
 
+    def _client(self) -> WanClient:
+        from langchain_wan.client import WanClient  # what only a call needs is loaded by the first one
+
+        return WanClient(**self.settings())
+
     def _call(self, runtime: Any) -> Call:
+        from langchain_wan._steps import Call
+
         scope = self._scope_name(runtime)
         if self.store.path is None:
             warn_of_memory(configurable_of(runtime).get("__pregel_checkpointer"))
@@ -318,6 +337,11 @@ class WanImageTool(WanSettings, BaseTool):
         """Make the schema again."""
         super().__setstate__(state)
         self._take_shape()
+
+
+# LangChain reads the hints at each call; as text they would be compiled each time, for a third of a tool's own cost.
+for _method in (WanImageTool._run, WanImageTool._arun):
+    _method.__annotations__ = get_type_hints(_method, include_extras=True)
 
 
 def _uploads(conversation: Conversation | None, request: ImageRequest) -> list[str]:

@@ -111,7 +111,8 @@ def test_lines_of_json_are_requests(service: Sandbox, tmp_path: Path) -> None:
         ("a.jsonl", '["a fox"]', "Line 1"),
         ("a.jsonl", '{"prompt": "a fox", "colour": "red"}', "Line 1"),
         ("a.txt", "a fox\n" + "x" * 5001, "Line 2"),
-        ("a.jsonl", '{"prompt": "a fox", "images": ["nowhere.png"]}', "nowhere.png"),
+        ("a.jsonl", '{"prompt": "a fox", "images": ["nowhere.png"]}', "Line 1 of a.jsonl: 'nowhere.png' is no file"),
+        ("a.txt", "\n\n", "holds no line"),
     ],
 )
 def test_a_wrong_line_is_named_before_anything_is_sent(
@@ -125,7 +126,14 @@ def test_a_wrong_line_is_named_before_anything_is_sent(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["x", "--from", "a.txt"], [], ["--from", "missing.txt"], ["--from", "a.txt", "--max-usd", "many"]]
+    "arguments",
+    [
+        ["x", "--from", "a.txt"],
+        [],
+        ["--from", "missing.txt"],
+        ["--from", "a.txt", "--max-usd", "many"],
+        ["--from", "a.txt", "--json"],
+    ],
 )
 def test_a_wrong_command_line_says_so(arguments: list[str], service: Sandbox, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a fox")
@@ -141,6 +149,11 @@ def test_a_limit_holds_for_all_runs_of_a_file_together(service: Sandbox, tmp_pat
         assert "budget" in done.stderr
         assert len(posts(service)) == sent
     assert run("prompts.txt", "--max-usd", "0.12").exit_code == 0
+
+
+def test_a_limit_holds_for_one_prompt_too(service: Sandbox) -> None:
+    assert runner.invoke(app, ["generate", "a fox", "--max-usd", "0.01"]).exit_code == 1
+    assert service.requests == []
 
 
 def test_a_line_that_fails_is_told_and_the_others_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,9 +193,12 @@ def test_fifty_prompts_killed_half_way_and_started_again_are_fifty_posts(tmp_pat
         second = subprocess.run(
             [*command, "--concurrency", "8"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
         )
-        assert len(posts(service)) == 50
+        sent_prompts = [post.json["messages"][0]["content"][-1]["text"] for post in posts(service)]
     store = ImageStore(tmp_path / "wan-images")
     uncertain = store.unfinished()
+    # What was claimed when the kill came may not have left the machine: it counts as uncertain all the same.
+    assert len(sent_prompts) == len(set(sent_prompts)) >= 42
+    assert {*sent_prompts, *(entry.prompt for entry in uncertain)} == {f"fox number {number}" for number in range(50)}
     assert {entry.state for entry in uncertain} <= {"uncertain"}
     told = re.findall(r"line \d+: .*interrupted.*Operation: (\S+)\.", second.stderr)
     assert sorted(told) == sorted(entry.operation_id for entry in uncertain)

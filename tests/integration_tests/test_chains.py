@@ -6,13 +6,14 @@ import asyncio
 import base64
 import json
 import pickle
+import threading
 import time
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
+from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.prompts import ChatPromptTemplate
@@ -22,6 +23,7 @@ from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 from langchain_wan import ImageRequest, ImageResult, ImageStore, WanImageGenerator, WanImageInput, WanImageTool, errors
 from langchain_wan.sandbox import Sandbox
 from tests.conftest import access, posts
+from tests.fault_server import KEY, FaultServer, answer, data_uri, reply
 
 
 @pytest.fixture
@@ -118,23 +120,24 @@ def test_a_batch_keeps_its_order_and_its_bound(images: WanImageGenerator) -> Non
     assert set(asyncio.run(completed())) == {0, 1, 2, 3}
 
 
-def test_a_batch_runs_as_many_at_once_as_the_settings_say() -> None:
-    class Counted(BaseCallbackHandler):
-        now = most = 0
+def test_a_batch_pays_as_many_at_once_as_the_settings_say() -> None:
+    lock, counts = threading.Lock(), [0, 0]
 
-        def on_chain_start(self, *args: Any, **kwargs: Any) -> None:
-            self.now += 1
-            self.most = max(self.most, self.now)
+    def painting(connection: Any, request: Any) -> None:
+        with lock:
+            counts[0] += 1
+            counts[1] = max(counts)
+        time.sleep(0.2)
+        with lock:
+            counts[0] -= 1
+        reply(200, answer(data_uri()))(connection, request)
 
-        def on_chain_end(self, *args: Any, **kwargs: Any) -> None:
-            self.now -= 1
-
-    with Sandbox(latency=0.1) as service:
+    with FaultServer(painting) as server:
         for config, most in (({}, 2), ({"max_concurrency": 1}, 1)):
-            counted = Counted()
-            images = WanImageGenerator(**access(service, max_concurrency=2))
-            images.batch(["a", "b", "c", "d"], {**config, "callbacks": [counted]})
-            assert counted.most == most
+            counts[1] = 0
+            images = WanImageGenerator(base_url=server.url, api_key=KEY, max_concurrency=2)
+            images.batch(["a", "b", "c", "d", "e", "f"], config)
+            assert counts[1] == most
 
 
 def test_streams_yield_the_result_once(images: WanImageGenerator) -> None:
@@ -252,3 +255,21 @@ def test_chained_calls_in_one_loop_overlap() -> None:
         began = time.monotonic()
         asyncio.run(several(WanImageGenerator(**access(service, store=ImageStore()))))
         assert time.monotonic() - began < 4  # one after the other they would take five seconds
+
+
+@pytest.mark.parametrize("way", ["plain", "bind", "with_config", "bind of a config", "config of a binding"])
+def test_fallbacks_of_a_generator_and_its_bindings_do_not_pay_twice(way: str) -> None:
+    with Sandbox(faults=["disconnect"]) as service:
+        pro = WanImageGenerator(**access(service), model="wan2.7-image-pro")
+        ways: dict[str, Any] = {
+            "plain": pro,
+            "bind": pro.bind(seed=1),
+            "with_config": pro.with_config(tags=["x"]),
+            "bind of a config": pro.with_config({"tags": ["x"]}).bind(seed=1),
+            "config of a binding": pro.bind(seed=1).with_config(tags=["x"]),
+        }
+        made = ways[way]
+        safe = made.with_fallbacks([WanImageGenerator(**access(service))])
+        with pytest.raises(errors.PaymentUncertainError):
+            safe.invoke("a fox")
+        assert len(posts(service)) == 1

@@ -11,7 +11,19 @@ PACKAGE = Path(__file__).parents[2] / "langchain_wan"
 
 # A module imports only from rows above its own line here.
 ROWS = (
-    {"_sheet", "_version", "errors", "_drawing", "_blocks", "_executor", "_gallery", "_metadata", "_owners", "_slots"},
+    {
+        "_large_json",
+        "_sheet",
+        "_version",
+        "errors",
+        "_drawing",
+        "_blocks",
+        "_executor",
+        "_gallery",
+        "_metadata",
+        "_owners",
+        "_slots",
+    },
     {"sandbox", "_pixels", "_sources", "_addresses", "_blobs", "_database"},
     {"_catalog", "_ledger"},
     {"_requests"},
@@ -20,7 +32,7 @@ ROWS = (
     {"retry", "budget", "_refusals", "store"},
     {"_wire", "_conversation"},
     {"references", "_guard"},
-    {"settings", "_runtime", "_arguments"},
+    {"settings", "_runtime", "_arguments", "_tracing"},
     {"_steps", "_exchange"},
     {"_claims"},
     {"_retrieval"},

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from langchain_wan._metadata import jpeg_is_whole, only_pixels
+from langchain_wan._metadata import SEARCHED, jpeg_is_whole, only_pixels
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -158,3 +158,13 @@ def test_damage_is_judged_without_an_error(name: str) -> None:
         data[chance.randrange(min(len(data), chance.choice((40, 10**9))))] ^= 1 << chance.randrange(8)
         only_pixels(bytes(data), mime_type)
         jpeg_is_whole(bytes(data))
+
+
+@pytest.mark.parametrize("fill", [b"\x00", b"\xff", b"\xff\x00", b"\xff\xd0"])
+@pytest.mark.parametrize("before", [SEARCHED - 3, SEARCHED - 2, SEARCHED - 1, SEARCHED, SEARCHED + 1, 2 * SEARCHED])
+def test_an_end_that_two_windows_share_is_found(before: int, fill: bytes) -> None:
+    scan = (fill * before)[:before]
+    start = b"\xff\xd8\xff\xda\x00\x04\x00\x00"
+    for end in (b"\xff\xd9", b"\xff\xff\xff\xd9"):
+        assert jpeg_is_whole(start + scan + end)
+    assert not jpeg_is_whole(start + scan + b"\xff")

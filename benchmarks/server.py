@@ -1,0 +1,151 @@
+"""A server on this machine that answers as AIsa and as the services of the peers do, in a process of its own.
+
+`python server.py` prints its port and serves until its standard input ends. The first parts of a path say how:
+`/m-large/...` a picture of 20 MiB in base64, `/m-large4/...` four of them, `/m-wait-1.0/...` after a second,
+`/m-fail-500/...`, `/m-fail-drop/...`, `/m-fail-silent/...`. `/counts` tells how many POSTs came since it was asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import sys
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+PAYLOAD = 20 * 2**20  # bytes of base64 in a large answer
+REFUSAL = b'{"error": {"code": "rate_limit_exceeded", "message": "no", "type": "api_error"}}'
+
+
+def picture(side: int = 1024, *, noise: bool = False) -> bytes:
+    """Return a PNG, made without Pillow: the server runs where nothing is installed."""
+    row = bytes(range(256)) * (side * 3 // 256 + 1)
+    rows = [b"\x00" + (os.urandom(side * 3) if noise else row[place % 97 :][: side * 3]) for place in range(side)]
+    packed = zlib.compress(b"".join(rows), 0 if noise else 1)
+    chunks = [_chunk(b"IDAT", packed[place : place + 2**16]) for place in range(0, len(packed), 2**16)]
+    header = side.to_bytes(4, "big") * 2 + b"\x08\x02\x00\x00\x00"
+    return b"".join([b"\x89PNG\r\n\x1a\n", _chunk(b"IHDR", header), *chunks, _chunk(b"IEND", b"")])
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+
+def aisa(images: Sequence[str]) -> Any:
+    """Return the answer of `POST /v1/chat/completions`."""
+    contents = [{"role": "assistant", "content": [{"type": "image", "image": one}]} for one in images]
+    choices = [{"index": place, "message": content} for place, content in enumerate(contents)]
+    usage = {"prompt_tokens": 11, "completion_tokens": 2, "total_tokens": 13}
+    shown = {"id": "x", "object": "chat.completion", "created": 1, "model": "wan2.7-image"}
+    return {**shown, "choices": choices, "usage": usage}
+
+
+def openai_images(images: Sequence[str]) -> Any:
+    """Return the answer of `POST /v1/images/generations`."""
+    of_data = [{"b64_json": one.partition(",")[2]} if one.startswith("data:") else {"url": one} for one in images]
+    return {"created": 1, "data": of_data}
+
+
+def dashscope(images: Sequence[str]) -> Any:
+    """Return the answer of DashScope's multimodal generation."""
+    messages = [{"role": "assistant", "content": [{"image": one, "type": "image"}]} for one in images]
+    choices = [{"finish_reason": "stop", "message": message} for message in messages]
+    return {"output": {"choices": choices, "finished": True}, "usage": {"image_count": 1}, "request_id": "x"}
+
+
+def tanvo(images: Sequence[str]) -> Any:
+    """Return what langchain-tanvo reads."""
+    of_data = [{"url": one} for one in images]
+    return {"id": "1", "status": "succeeded", "image_url": images[0], "url": images[0], "data": of_data}
+
+
+class Answers:
+    """The bodies, each made when it is first asked for."""
+
+    def __init__(self, origin: str) -> None:
+        self.png = picture()
+        self._url = f"{origin}/image.png?Expires=1&Signature=x"
+        self._made: dict[tuple[Any, str], bytes] = {}
+
+    def body(self, shape: Any, mode: str) -> bytes:
+        """Return the body of a shape in a mode."""
+        if (shape, mode) not in self._made:
+            images = [self._url] * (4 if mode.endswith("4") else 1)
+            if mode.startswith("large"):
+                side = int((PAYLOAD / 4) ** 0.5)
+                data = base64.b64encode(picture(side, noise=True)).decode()
+                images = [f"data:image/png;base64,{data}"] * len(images)
+            self._made[shape, mode] = json.dumps(shape(images)).encode()
+        return self._made[shape, mode]
+
+
+class Protocol(asyncio.Protocol):
+    """The requests of one connection, one after the other."""
+
+    def __init__(self, answers: Answers, counts: dict[str, int]) -> None:
+        self._answers, self._counts, self._data = answers, counts, bytearray()
+
+    def connection_made(self, transport: Any) -> None:
+        """Keep the connection."""
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Answer each request as soon as it is whole."""
+        self._data += data
+        while (end := self._data.find(b"\r\n\r\n")) >= 0:
+            first, *headers = self._data[:end].decode("latin-1").split("\r\n")
+            named = dict(line.lower().split(": ", 1) for line in headers)
+            whole = end + 4 + int(named.get("content-length", 0))
+            if len(self._data) < whole:
+                return
+            del self._data[:whole]
+            method, target, _ = first.split(" ")
+            self._answer(method, target.partition("?")[0].strip("/").split("/"))
+
+    def _answer(self, method: str, parts: list[str]) -> None:
+        if parts == ["counts"]:
+            self._send(json.dumps(self._counts).encode())
+            self._counts.clear()
+            return
+        options = [part[2:] for part in parts if part.startswith("m-")]
+        path = "/".join(part for part in parts if not part.startswith("m-"))
+        wait = next((float(option[5:]) for option in options if option.startswith("wait-")), 0.0)
+        modes = [option for option in options if not option.startswith("wait-")]
+        if method == "POST":
+            self._counts["POST"] = self._counts.get("POST", 0) + 1
+        asyncio.get_running_loop().call_later(wait, self._route, method, path, modes[0] if modes else "url")
+
+    def _route(self, method: str, path: str, mode: str) -> None:
+        if method == "GET":
+            self._send(self._answers.png, "image/png")
+        elif mode == "fail-drop":
+            self._transport.abort()
+        elif mode.startswith("fail-") and mode != "fail-silent":
+            self._send(REFUSAL, status=int(mode[5:]))
+        elif mode != "fail-silent":
+            shapes = {"images/generations": openai_images, "chat/completions": aisa, "generation": dashscope}
+            shape = next((made for end, made in shapes.items() if path.endswith(end)), tanvo)
+            self._send(self._answers.body(shape, mode))
+
+    def _send(self, body: bytes, kind: str = "application/json", status: int = 200) -> None:
+        head = f"HTTP/1.1 {status} OK\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+        if not self._transport.is_closing():
+            self._transport.write(head.encode() + body)
+
+
+async def main() -> None:
+    """Serve until whoever started this process is gone."""
+    loop, counts = asyncio.get_running_loop(), {}
+    made: list[Answers] = []
+    server = await loop.create_server(lambda: Protocol(made[0], counts), "127.0.0.1", 0, backlog=2048)
+    port = server.sockets[0].getsockname()[1]
+    made.append(Answers(f"http://127.0.0.1:{port}"))
+    print(port, flush=True)
+    await loop.run_in_executor(None, sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

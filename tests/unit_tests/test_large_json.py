@@ -1,0 +1,120 @@
+"""JSON with pictures in it means what `json` says it means."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from langchain_wan import _pixels
+from langchain_wan._large_json import HEAD, LONG, Span, Whole, dumps, loads
+
+DATA = base64.b64encode(os.urandom(LONG)).decode()
+URI = f"data:image/png;base64,{DATA}"
+
+
+def plain(value: Any) -> Any:
+    """A value whose spans are strings again."""
+    if isinstance(value, Span):
+        return value.body[value.start : value.end].decode()
+    if isinstance(value, dict):
+        return {plain(name): plain(inner) for name, inner in value.items()}
+    return [plain(inner) for inner in value] if isinstance(value, list) else value
+
+
+def test_a_long_string_is_left_where_it_is() -> None:
+    body = json.dumps({"image": URI, "text": "a fox", "n": [1, URI]}).encode()
+    found = loads(body)
+    assert isinstance(found["image"], Span)
+    assert found["image"].body is body
+    assert found["image"] == URI[:HEAD]
+    assert plain(found) == json.loads(body)
+    assert found["text"] == "a fox"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        DATA + '"',
+        DATA + "\\",
+        DATA.replace("A", "\n", 1),
+        "\u72d0" * LONG,
+        DATA + "\u72d0",
+        "x" * LONG,
+        DATA[: LONG - 3],
+        '"' * (LONG + 1),
+    ],
+    ids=["quote", "backslash", "line", "other letters", "other letters behind", "letters", "short", "quotes"],
+)
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_other_long_strings_are_read_as_json_reads_them(text: str, ascii_only: bool) -> None:
+    body = json.dumps({"a": text, "b": [text, {"c": text}], text: 1}, ensure_ascii=ascii_only).encode()
+    assert plain(loads(body)) == json.loads(body)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b'{"a": "', b'"' + DATA.encode(), b'{"a" ' + DATA.encode(), b"\xff" * LONG]
+)
+def test_what_is_no_json_is_none(body: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  json's own
+        loads(body)
+
+
+def test_an_answer_of_very_many_strings_is_left_to_json() -> None:
+    body = json.dumps(["x"] * 30_000 + [URI]).encode()
+    assert not isinstance(loads(body)[-1], Span)
+
+
+VALUES = st.recursive(
+    st.none() | st.integers() | st.text(max_size=5) | st.sampled_from([URI, DATA, f'{DATA}"', f"{DATA}\\", "\\", '"']),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(VALUES, st.booleans())
+def test_any_value_is_read_as_json_reads_it(value: Any, ascii_only: bool) -> None:
+    body = json.dumps(value, ensure_ascii=ascii_only).encode(errors="surrogatepass")
+    try:
+        expected = json.loads(body)
+    except ValueError:
+        return
+    assert plain(loads(body)) == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(VALUES, st.lists(st.sampled_from([URI, DATA]), max_size=3))
+def test_any_value_is_written_as_json_writes_it(value: Any, wholes: list[str]) -> None:
+    given_ = {"value": value, "images": [{"url": Whole(one)} for one in wholes]}
+    assert dumps(given_) == json.dumps(given_).encode()
+
+
+@pytest.mark.parametrize("wrap", [lambda data: data, lambda data: f"data:image/png;base64,{data}"], ids=["bare", "uri"])
+def test_a_picture_is_decoded_from_where_it_is(wrap: Any) -> None:
+    data = os.urandom(3 * 2**20 + 1)
+    text = wrap(base64.b64encode(data).decode())
+    (found,) = loads(json.dumps([text]).encode())
+    assert isinstance(found, Span)
+    assert _pixels.image_text_bytes(found) == data == _pixels.image_text_bytes(text)
+
+
+@pytest.mark.parametrize("wrong", [DATA[:-8] + "=" + DATA[-7:], DATA + "!", DATA + "A", DATA[: LONG + 1] + " !!"])
+def test_what_is_no_base64_is_an_error_of_ours(wrong: str) -> None:
+    (found,) = loads(json.dumps([wrong]).encode())
+    with pytest.raises(_pixels.NotAnImageError):
+        _pixels.image_text_bytes(found)
+
+
+def test_base64_that_is_broken_by_blanks_is_decoded() -> None:
+    data = os.urandom(LONG)
+    text = base64.b64encode(data).decode()
+    broken = " ".join(text[place : place + 76] for place in range(0, len(text), 76))
+    (found,) = loads(json.dumps([broken]).encode())
+    assert isinstance(found, Span)
+    assert _pixels.image_text_bytes(found) == data
