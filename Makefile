@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEV := $(VENV)/.dev
 
-.PHONY: demo test notebooks crash mutation docs check fix clean
+.PHONY: demo test notebooks bench crash mutation docs check fix clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -27,6 +27,9 @@ test: $(DEV)
 
 notebooks: $(DEV)  ## run the notebooks against the sandbox and keep their outputs
 	cd notebooks && ../$(BIN)/python run.py
+
+bench: $(DEV)  ## this package beside others, against a server on this machine; writes docs/benchmarks.md
+	$(BIN)/python benchmarks/run.py
 
 crash: $(DEV)  ## each step of a paid call is killed 20 times
 	CRASH_ROUNDS=20 MACHINE_STEPS=10000 $(BIN)/python -m pytest -n 2 tests/integration_tests/test_crash.py \
@@ -52,4 +55,4 @@ fix: $(DEV)
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) wan-images
+	rm -rf $(VENV) .bench site wan-images

@@ -57,9 +57,13 @@ def dashscope(images: Sequence[str]) -> Any:
 
 
 def tanvo(images: Sequence[str]) -> Any:
-    """Return what langchain-tanvo reads."""
-    of_data = [{"url": one} for one in images]
-    return {"id": "1", "status": "succeeded", "image_url": images[0], "url": images[0], "data": of_data}
+    """Return the answer of `POST /api/v1/generations` of Tanvo."""
+    outputs = [{"url": one, "mime": "image/png"} for one in images]
+    made = {"id": "1", "kind": "image", "model": "studio-image-v1", "prompt": "x", "status": "SUCCEEDED"}
+    return {"generation": {**made, "outputs": outputs}}
+
+
+MODELS = {"models": [{"id": "studio-image-v1", "kind": "image", "name": "x", "options": {}, "defaults": {}}]}
 
 
 class Answers:
@@ -74,10 +78,9 @@ class Answers:
         """Return the body of a shape in a mode."""
         if (shape, mode) not in self._made:
             images = [self._url] * (4 if mode.endswith("4") else 1)
-            if mode.startswith("large"):
-                side = int((PAYLOAD / 4) ** 0.5)
-                data = base64.b64encode(picture(side, noise=True)).decode()
-                images = [f"data:image/png;base64,{data}"] * len(images)
+            if mode.startswith(("large", "small")):
+                png = self.png if mode == "small" else picture(int((PAYLOAD / 4) ** 0.5), noise=True)
+                images = [f"data:image/png;base64,{base64.b64encode(png).decode()}"] * len(images)
             self._made[shape, mode] = json.dumps(shape(images)).encode()
         return self._made[shape, mode]
 
@@ -119,7 +122,11 @@ class Protocol(asyncio.Protocol):
         asyncio.get_running_loop().call_later(wait, self._route, method, path, modes[0] if modes else "url")
 
     def _route(self, method: str, path: str, mode: str) -> None:
-        if method == "GET":
+        if method == "GET" and path.endswith("models"):
+            self._send(json.dumps(MODELS).encode())
+        elif method == "GET" and "generations/" in path:
+            self._send(self._answers.body(tanvo, "url"))
+        elif method == "GET":
             self._send(self._answers.png, "image/png")
         elif mode == "fail-drop":
             self._transport.abort()

@@ -5,14 +5,12 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
 from langchain_core.callbacks.manager import adispatch_custom_event, dispatch_custom_event
-from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
-from langchain_core.tools import BaseTool, InjectedToolArg, ToolException
+from langchain_core.tools import BaseTool, InjectedToolArg
 from pydantic import (
     BaseModel,
     Field,
@@ -37,6 +35,13 @@ from langchain_wan._runtime import (
     turn_of,
     warn_of_memory,
 )
+from langchain_wan._tool_errors import (
+    Remembered,
+    advice_for_model,
+    explain_invalid_arguments,
+    failure_of_call,
+    with_error,
+)
 from langchain_wan._tracing import EVENT, model_metadata, note_cost
 from langchain_wan.errors import InvalidImageRequestError, WanConfigurationError, WanError
 from langchain_wan.models import MAX_N, MAX_REFERENCES, ImageRequest, ImageResult, WanEvent, WanImageInput, list_of_one
@@ -50,27 +55,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("langchain_wan")
 
 NOT_ARGUMENTS = frozenset({"runtime", "run_manager", "callbacks"})
-
-# The error of the call under way: the handler of errors does not know the call, and the message's artifact needs it.
-_failure: ContextVar[list[WanError] | None] = ContextVar("langchain_wan_failure", default=None)
-
-
-def advice_for_model(error: ToolException) -> str:
-    """Return what the model is told of an error; what only the operator can mend goes to the log as an ERROR."""
-    if not isinstance(error, WanError):
-        return "The tool failed. Tell the user."
-    _tell_operator(error)
-    return error.advice
-
-
-def _tell_operator(error: WanError) -> None:
-    if error.needs_operator:
-        logger.error("%s", error)
-
-
-def explain_invalid_arguments(error: Any) -> str:
-    """Return in one line which arguments were wrong, without quoting them."""
-    return invalid_request(error).advice if isinstance(error, ValidationError) else "The arguments are not valid."
 
 
 class WanImageTool(WanSettings, BaseTool):
@@ -168,30 +152,33 @@ class WanImageTool(WanSettings, BaseTool):
     def run(self, tool_input: str | dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Run the tool; an error's message carries it as artifact."""
         failures: list[WanError] = []
-        token = _failure.set(failures)
+        token = failure_of_call.set(failures)
         try:
             output = super().run(tool_input, *args, **self._traced(kwargs))
         finally:
-            _failure.reset(token)
-        return _with_error(output, failures)
+            failure_of_call.reset(token)
+        return with_error(output, failures)
 
     async def arun(self, tool_input: str | dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Do what `run` does without blocking the event loop."""
         failures: list[WanError] = []
-        token = _failure.set(failures)
+        token = failure_of_call.set(failures)
         try:
             output = await super().arun(tool_input, *args, **self._traced(kwargs))
         finally:
-            _failure.reset(token)
-        return _with_error(output, failures)
+            failure_of_call.reset(token)
+        return with_error(output, failures)
 
     def _parse_input(self, tool_input: str | dict[str, Any], tool_call_id: str | None) -> str | dict[str, Any]:
-        # What LangGraph injects is no argument: the schema, which refuses unknown ones, is not to see it.
-        if not isinstance(tool_input, dict) or "runtime" not in tool_input:
+        # What LangGraph injects is no argument: the schema, which refuses unknown ones, is not to see it. The base
+        # would look through the schema for injected arguments at each call; it has none.
+        schema: Any = self.args_schema
+        if not isinstance(tool_input, dict) or isinstance(schema, dict):
             return super()._parse_input(tool_input, tool_call_id)
         given = {name: value for name, value in tool_input.items() if name != "runtime"}
-        parsed = super()._parse_input(given, tool_call_id)
-        return {**parsed, "runtime": tool_input["runtime"]} if isinstance(parsed, dict) else parsed
+        parsed = schema.model_validate(given)
+        fields = {name: getattr(parsed, name) for name in schema.model_fields}
+        return {**fields, "runtime": tool_input["runtime"]} if "runtime" in tool_input else fields
 
     def _filter_injected_args(self, tool_input: dict[str, Any]) -> dict[str, Any]:
         # What traces show. The base looks for injected arguments in the schema at each call; this one has none.
@@ -207,7 +194,7 @@ class WanImageTool(WanSettings, BaseTool):
         run_manager: CallbackManagerForToolRun | None = None,
         **parameters: Any,
     ) -> tuple[str, dict[str, Any]]:
-        with _remembered(self.handle_tool_error):
+        with Remembered(self.handle_tool_error):
             request = self._request(prompt, images, n, model, parameters)
             call = self._call(injected(runtime))
 
@@ -230,7 +217,7 @@ class WanImageTool(WanSettings, BaseTool):
         run_manager: AsyncCallbackManagerForToolRun | None = None,
         **parameters: Any,
     ) -> tuple[str, dict[str, Any]]:
-        with _remembered(self.handle_tool_error):
+        with Remembered(self.handle_tool_error):
             request = self._request(prompt, images, n, model, parameters)
             call = await in_thread(self._call, injected(runtime))
 
@@ -339,9 +326,9 @@ class WanImageTool(WanSettings, BaseTool):
         self._take_shape()
 
 
-# LangChain reads the hints at each call; as text they would be compiled each time, for a third of a tool's own cost.
+# LangChain reads all hints at each call, which took a third of a tool's own time, to find the injected argument.
 for _method in (WanImageTool._run, WanImageTool._arun):
-    _method.__annotations__ = get_type_hints(_method, include_extras=True)
+    _method.__annotations__ = {"runtime": Annotated[Any, InjectedToolArg]}
 
 
 def _uploads(conversation: Conversation | None, request: ImageRequest) -> list[str]:
@@ -359,42 +346,3 @@ def _uploads(conversation: Conversation | None, request: ImageRequest) -> list[s
     if unused:
         lines.append(f"Attached by the user and not used: {', '.join(unused)}.")
     return lines
-
-
-class _remembered:  # noqa: N801  reads as a word in a `with` statement
-    """Notes the error of the call, so that `run` can put it beside the message.
-
-    Where the tool does not handle its errors, whoever catches them shows their text to a model: it is the advice.
-    """
-
-    def __init__(self, handled: object) -> None:
-        self._handled = handled
-
-    def __enter__(self) -> None:
-        """Begin."""
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        failures = _failure.get()
-        if not isinstance(error, WanError):
-            return
-        if failures is not None:
-            failures.append(error)
-        if not self._handled:
-            _tell_operator(error)
-            raise error.for_model() from error
-
-
-def _with_error(output: Any, failures: Sequence[WanError]) -> Any:
-    if isinstance(output, ToolMessage) and output.status == "error":
-        # Without an error of ours, the arguments did not fit the schema.
-        error = failures[-1] if failures else InvalidImageRequestError("The arguments are not valid.")
-        output.artifact = {
-            "error": {
-                "type": type(error).__name__,
-                "code": error.code,
-                "charged": error.charged,
-                "operation_id": error.operation_id,
-                "max_cost_usd": None if error.max_cost_usd is None else str(error.max_cost_usd),
-            }
-        }
-    return output

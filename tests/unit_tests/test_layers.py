@@ -32,7 +32,7 @@ ROWS = (
     {"retry", "budget", "_refusals", "store"},
     {"_wire", "_conversation"},
     {"references", "_guard"},
-    {"settings", "_runtime", "_arguments", "_tracing"},
+    {"settings", "_runtime", "_arguments", "_tracing", "_tool_errors"},
     {"_steps", "_exchange"},
     {"_claims"},
     {"_retrieval"},
