@@ -47,7 +47,8 @@ times. POSTs are counted at the server for a dropped connection, a timeout, HTTP
 ![CPU of one call as a ratio to raw httpx](images/bench-cpu.png)
 
 A second POST after a dropped connection or a timeout may be a second picture on the bill. Here only a 429 is sent again,
-since it certainly did no work.
+since it certainly did no work. With LangChain\'s `ToolRetryMiddleware` around the tool a dropped or timed-out call is still one
+POST; the tests count it.
 
 ![POSTs for a call that fails](images/bench-posts.png)
 
