@@ -74,6 +74,10 @@ def _picture(data: bytes | None, text: str, style: str) -> str:
     shown = html.escape(text)
     if data is None:
         return f'<div title="{shown}" style="{_GONE}">not stored</div>'
+    return f'<img alt="{shown}" title="{shown}" src="{inline(data)}" style="{style}">'
+
+
+def inline(data: bytes) -> str:
+    """Return a PNG or JPEG as the source of a picture on a page."""
     kind = "png" if data.startswith(b"\x89PNG") else "jpeg"
-    encoded = base64.b64encode(data).decode()
-    return f'<img alt="{shown}" title="{shown}" src="data:image/{kind};base64,{encoded}" style="{style}">'
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

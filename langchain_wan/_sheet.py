@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import html
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from langchain_wan._gallery import inline
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -65,8 +66,6 @@ def _figure(picture: Picture) -> str:
     if picture.preview is None:
         shown = f'<div class="none">{html.escape(picture.note)}</div>'
     else:
-        kind = "png" if picture.preview.startswith(b"\x89PNG") else "jpeg"
-        data = base64.b64encode(picture.preview).decode()
-        image = f'<img loading="lazy" alt="{prompt}" src="data:image/{kind};base64,{data}">'
+        image = f'<img loading="lazy" alt="{prompt}" src="{inline(picture.preview)}">'
         shown = f'<a href="{html.escape(picture.file)}">{image}</a>'
     return f"<figure>{shown}<figcaption>{prompt}<br><small>{details}</small></figcaption></figure>"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -32,6 +33,15 @@ def sandbox() -> Iterator[Sandbox]:
 
     with Sandbox() as service:
         yield service
+
+
+@pytest.fixture
+def service(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Sandbox:
+    """A sandbox that the environment names, in a folder of the test's own: as a person at a terminal has it."""
+    monkeypatch.setenv("AISA_API_KEY", sandbox.api_key)
+    monkeypatch.setenv("AISA_BASE_URL", sandbox.url)
+    monkeypatch.chdir(tmp_path)
+    return sandbox
 
 
 def access(service: Sandbox, **settings: Any) -> dict[str, Any]:

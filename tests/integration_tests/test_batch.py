@@ -25,14 +25,6 @@ from tests.fault_server import png
 runner = CliRunner()
 
 
-@pytest.fixture
-def service(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Sandbox:
-    monkeypatch.setenv("AISA_API_KEY", sandbox.api_key)
-    monkeypatch.setenv("AISA_BASE_URL", sandbox.url)
-    monkeypatch.chdir(tmp_path)
-    return sandbox
-
-
 def run(*arguments: str) -> Any:
     return runner.invoke(app, ["generate", "--from", *arguments])
 

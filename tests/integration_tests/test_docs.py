@@ -15,7 +15,6 @@ import subprocess
 import sys
 import textwrap
 import tomllib
-from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
@@ -51,13 +50,10 @@ def blocks_of(page: str) -> list[tuple[str, str, str]]:
 
 
 @pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Sandbox]:
-    with Sandbox() as sandbox:
-        monkeypatch.setenv("AISA_API_KEY", sandbox.api_key)
-        monkeypatch.setenv("AISA_BASE_URL", sandbox.url)
-        monkeypatch.chdir(tmp_path)
-        (tmp_path / "photo.jpg").write_bytes(PHOTOGRAPH)
-        yield sandbox
+def service(service: Sandbox, tmp_path: Path) -> Sandbox:
+    """With the photograph that the pages speak of."""
+    (tmp_path / "photo.jpg").write_bytes(PHOTOGRAPH)
+    return service
 
 
 def run_page(page: str, monkeypatch: pytest.MonkeyPatch, script: list[Any]) -> dict[str, Any]:

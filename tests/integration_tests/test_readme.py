@@ -6,7 +6,6 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +21,6 @@ INSTALLED = Path(sys.executable).parent
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-
-
-@pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Sandbox]:
-    with Sandbox() as sandbox:
-        monkeypatch.setenv("AISA_API_KEY", sandbox.api_key)
-        monkeypatch.setenv("AISA_BASE_URL", sandbox.url)
-        monkeypatch.chdir(tmp_path)
-        yield sandbox
 
 
 def test_every_python_block_runs_as_it_stands(service: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:

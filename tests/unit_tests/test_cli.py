@@ -21,14 +21,6 @@ IMAGE_ID = re.compile(r"img_[0-9a-z]{13}")
 runner = CliRunner()
 
 
-@pytest.fixture
-def service(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Sandbox:
-    monkeypatch.setenv("AISA_API_KEY", sandbox.api_key)
-    monkeypatch.setenv("AISA_BASE_URL", sandbox.url)
-    monkeypatch.chdir(tmp_path)
-    return sandbox
-
-
 def test_generate_makes_files_named_by_id_and_an_id_works_in_the_next_command(service: Sandbox, tmp_path: Path) -> None:
     first = runner.invoke(app, ["generate", "a red fox", "-n", "2"])
     assert first.exit_code == 0, first.output

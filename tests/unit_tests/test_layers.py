@@ -13,7 +13,6 @@ PACKAGE = Path(__file__).parents[2] / "langchain_wan"
 ROWS = (
     {
         "_large_json",
-        "_sheet",
         "_version",
         "errors",
         "_drawing",
@@ -24,7 +23,7 @@ ROWS = (
         "_owners",
         "_slots",
     },
-    {"sandbox", "_pixels", "_sources", "_addresses", "_blobs", "_database"},
+    {"sandbox", "_pixels", "_sources", "_addresses", "_sheet", "_blobs", "_database"},
     {"_catalog", "_ledger"},
     {"_requests"},
     {"models"},
