@@ -48,7 +48,8 @@ check: $(DEV)  ## never edits; `make fix` does
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q tests/unit_tests/test_layers.py
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/unit_tests/test_shape.py
 
 fix: $(DEV)
 	$(BIN)/ruff format .

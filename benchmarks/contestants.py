@@ -50,9 +50,9 @@ def raw_httpx(base: str, folder: str | None = None) -> Call:
 
 def ours(base: str, kind: str, folder: str | None = None, **settings: Any) -> Call:
     """Make an image with this package's client, runnable or tool."""
-    from langchain_wan import ImageStore, WanClient, WanImageGenerator, WanImageTool
+    from langchain_wan import WanClient, WanImageGenerator, WanImageTool, WanStore
 
-    given = {"base_url": f"{base}/v1", "api_key": KEY, "store": ImageStore(folder), "timeout": TIMEOUT, **settings}
+    given = {"base_url": f"{base}/v1", "api_key": KEY, "store": WanStore(folder), "timeout": TIMEOUT, **settings}
     if kind == "client":
         client = WanClient(**given)
         return lambda: client.generate("a fox")

@@ -27,9 +27,9 @@ HEAVY = ("httpx", "PIL", "starlette", "langgraph", "langchain_openai")
 
 def settings(base: str, store: str | None = None, **more: Any) -> dict[str, Any]:
     """Return the settings that reach the server; `store` is a folder, None means memory."""
-    from langchain_wan import ImageStore
+    from langchain_wan import WanStore
 
-    return {"base_url": f"{base}/v1", "api_key": KEY, "store": ImageStore(store), **more}
+    return {"base_url": f"{base}/v1", "api_key": KEY, "store": WanStore(store), **more}
 
 
 def concurrent(base: str, *, small: bool) -> dict[str, float]:
@@ -145,12 +145,12 @@ def tokens(base: str, *, small: bool) -> dict[str, Any]:  # noqa: ARG001  nothin
 
 def growth(_: str, *, small: bool) -> dict[str, Any]:
     """Query steps of the ledger with many operations, and memory over many calls."""
-    from langchain_wan import ImageStore
-    from langchain_wan._ledger import Claim, Limit
-    from langchain_wan.store import nano
+    from langchain_wan import WanStore
+    from langchain_wan._storage.money import to_nano
+    from langchain_wan._storage.operations import Claim, Limit
 
-    service, limit = "https://api.example", Limit("team", max_nano=nano(Decimal(10**6)))
-    store = ImageStore(scratch())
+    service, limit = "https://api.example", Limit("team", max_nano=to_nano(Decimal(10**6)))
+    store = WanStore(scratch())
     ledger = store.ledger
 
     def claim(name: str) -> Claim:

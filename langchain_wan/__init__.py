@@ -1,68 +1,39 @@
 """Wan 2.7 image generation and editing for LangChain: a tool for agents and a Runnable for chains."""
 
-from __future__ import annotations
-
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from langchain_wan._version import __version__
+__version__ = "0.1.0"
 
-if TYPE_CHECKING:
-    from langchain_wan._sources import ImageSource
-    from langchain_wan.budget import Budget, price_usd
-    from langchain_wan.client import WanClient
-    from langchain_wan.errors import WanConfigurationError, WanError
-    from langchain_wan.models import GeneratedImage, ImageFailure, ImageRequest, ImageResult, WanEvent, WanImageInput
-    from langchain_wan.retry import RetryPolicy
-    from langchain_wan.runnables import WanImageGenerator
-    from langchain_wan.store import ImageStore
-    from langchain_wan.tools import WanImageTool
-
+# Public names by module, loaded when they are first used. Their types are in `__init__.pyi`.
 _MODULES = {
     "Budget": "budget",
-    # Images read from JSON look in the default store, which `store` registers.
-    "GeneratedImage": "store",
+    "GeneratedImage": "models",
+    "HistoryEntry": "history",
     "ImageFailure": "models",
-    "ImageRequest": "models",
-    "ImageResult": "store",
-    "ImageSource": "_sources",
-    "ImageStore": "store",
+    "ImageRequest": "requests",
+    "ImageResult": "models",
+    "ImageSource": "requests",
+    "Lineage": "history",
     "RetryPolicy": "retry",
     "WanClient": "client",
     "WanConfigurationError": "errors",
     "WanError": "errors",
     "WanEvent": "models",
     "WanImageGenerator": "runnables",
-    "WanImageInput": "models",
+    "WanImageInput": "requests",
     "WanImageTool": "tools",
+    "WanStore": "store",
     "price_usd": "budget",
 }
 
-__all__ = [
-    "Budget",
-    "GeneratedImage",
-    "ImageFailure",
-    "ImageRequest",
-    "ImageResult",
-    "ImageSource",
-    "ImageStore",
-    "RetryPolicy",
-    "WanClient",
-    "WanConfigurationError",
-    "WanError",
-    "WanEvent",
-    "WanImageGenerator",
-    "WanImageInput",
-    "WanImageTool",
-    "__version__",
-    "price_usd",
-]
+__all__ = ["__version__", *_MODULES]  # noqa: PLE0604  each is a string
 
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"langchain_wan.{_MODULES[name]}"), name)
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
 

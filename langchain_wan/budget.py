@@ -3,72 +3,26 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn, Self
 
-from langchain_wan._ledger import NANO, Limit, default_counter
-from langchain_wan.errors import BudgetExceededError, InvalidImageRequestError
+import langchain_wan
+from langchain_wan._services.catalog import price_usd
+from langchain_wan._storage.money import NANO
+from langchain_wan._storage.operations import Limit
+from langchain_wan.errors import BudgetExceededError
 
-# Source: https://aisa.one/docs/guides/pricing/ai-model-pricing-llm-inference, read on PRICES_AS_OF; equal to
-# Alibaba's international list price. Failed images are free upstream.
-PRICES_AS_OF = date(2026, 4, 22)
-PRICES_USD: Mapping[str, Decimal] = {"wan2.7-image": Decimal("0.030"), "wan2.7-image-pro": Decimal("0.075")}
-
-# Other families that AIsa serves on other routes; the same pages.
-OTHER_ROUTES = {
-    "gemini": "Gemini image models use POST /v1beta/models/{model}:generateContent",
-    "nano-banana": "Gemini image models use POST /v1beta/models/{model}:generateContent",
-    "seedream": "Seedream models use POST /v1/images/generations",
-    "doubao-seedream": "Seedream models use POST /v1/images/generations",
-}
-
-
-def price_usd(model: str, n: int = 1, *, prices: Mapping[str, Decimal] | None = None) -> Decimal:
-    """Return what `n` images cost, in dollars: for estimates and approval rules.
-
-    >>> price_usd("wan2.7-image", 3)
-    Decimal('0.090')
-
-    Args:
-        model: The model's name.
-        n: How many images.
-        prices: Dollars an image by model, over the built-in table.
-
-    Raises:
-        InvalidImageRequestError: The price of the model is not known.
-    """
-    price = {**PRICES_USD, **(prices or {})}.get(model)
-    if price is None:
-        raise _unknown_price(model)
-    return price * n
-
-
-def _unknown_price(model: str) -> InvalidImageRequestError:
-    shown = "".join(char for char in model if char.isprintable())[:60]
-    route = next((text for mark, text in OTHER_ROUTES.items() if mark in model.lower()), None)
-    known = ", ".join(PRICES_USD)
-    if route is not None:
-        return InvalidImageRequestError(
-            f"{shown!r} is not a Wan model: {route}, which this package does not call.",
-            next_step=f"Use one of {known}.",
-            advice=f"This tool makes images with {known} only.",
-        )
-    return InvalidImageRequestError(
-        f"The price of model {shown!r} is not known, so no budget can hold for it.",
-        next_step=f"Use one of {known}, or pass its price: prices={{{shown!r}: Decimal(...)}}.",
-        advice=f"Use one of these models: {known}.",
-    )
-
+__all__ = ["Budget", "Reservation", "over_budget", "price_usd"]
 
 # Billionths of a dollar spent and held under a named budget, and images.
 Counter = Callable[[Limit], tuple[int, int, int]]
 
 
 @dataclass(frozen=True)
-class Hold:
+class Reservation:
     """Money and images reserved for one call that is under way."""
 
     usd: Decimal
@@ -152,12 +106,12 @@ class Budget:
         if limit is None:
             with self._lock:
                 return self._spent, self._held
-        counter = self._counter or default_counter()
+        counter = self._counter or langchain_wan.WanStore.default().ledger.spent
         spent, held, _ = counter(limit)
         return Decimal(spent) / NANO, Decimal(held) / NANO
 
-    def reserve(self, usd: Decimal, images: int) -> Hold:
-        """Hold what a call may cost at most.
+    def reserve(self, usd: Decimal, images: int) -> Reservation:
+        """Reservation what a call may cost at most.
 
         Raises:
             BudgetExceededError: It does not fit.
@@ -168,16 +122,16 @@ class Budget:
                 raise over_budget(usd)
             self._held += usd
             self._images += images
-        return Hold(usd, images)
+        return Reservation(usd, images)
 
-    def settle(self, hold: Hold, usd: Decimal, images: int) -> None:
+    def settle(self, hold: Reservation, usd: Decimal, images: int) -> None:
         """Replace a hold by what was charged, even where that is more."""
         with self._lock:
             self._held -= hold.usd
             self._spent += usd
             self._images += images - hold.images
 
-    def release(self, hold: Hold) -> None:
+    def release(self, hold: Reservation) -> None:
         """Give a hold back: the call certainly did no work."""
         self.settle(hold, Decimal(0), 0)
 

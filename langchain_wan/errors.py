@@ -25,13 +25,12 @@ shorter text for a language model: what it may change, never a way round a limit
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, ClassVar, Literal, Self
 
 from langchain_core.exceptions import ModelError
 from langchain_core.tools import ToolException
-
-if TYPE_CHECKING:
-    from decimal import Decimal
 
 Charged = Literal["no", "maybe", "yes"]
 
@@ -41,7 +40,7 @@ UNAVAILABLE = "Image generation is unavailable at the moment. Tell the user; cal
 # What to do after a call that may have been paid.
 HELD_BACK = (
     "It is not sent again, and an equal request is held back: check the account, then settle it with "
-    "ImageStore.resolve(operation_id, ...) or `langchain-wan resolve`."
+    "WanStore.resolve(operation_id, ...) or `langchain-wan resolve`."
 )
 
 
@@ -276,3 +275,18 @@ NOT_CHARGED: tuple[type[WanError], ...] = (
     InvalidImageRequestError,
 )
 """The errors after which certainly nothing was charged: safe to fall back to another model."""
+
+
+def error_to_json(error: WanError) -> dict[str, Any]:
+    """Return an error as JSON values, so that it can be raised again in another process."""
+    plain = {name: str(value) if isinstance(value, Decimal) else value for name, value in vars(error).items()}
+    return {"type": type(error).__name__, "text": error.args[0], "attributes": plain}
+
+
+def error_from_json(facts: Mapping[str, Any]) -> WanError:
+    """Return the error that `error_to_json` described."""
+    attributes = dict(facts["attributes"])
+    if attributes.get("max_cost_usd") is not None:
+        attributes["max_cost_usd"] = Decimal(attributes["max_cost_usd"])
+    kind: type[WanError] = globals().get(facts["type"], WanError)
+    return kind._restored(facts["text"], attributes)

@@ -13,12 +13,12 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AnyMessage, HumanMessage, ToolMessage
 from langchain_core.runnables.config import ensure_config
 
-from langchain_wan._blocks import is_image_block
-from langchain_wan._conversation import Conversation, newest_of_a_person, of_a_person, shown_in
-from langchain_wan._executor import in_thread
-from langchain_wan._runtime import conversation_of, thread_of
+from langchain_wan._concurrency.executor import in_thread
+from langchain_wan._media.blocks import is_image_block
+from langchain_wan._tool.conversation import Conversation, find_newest_human, find_shown_ids, is_human
+from langchain_wan._tool.runtime import build_conversation, find_thread
 from langchain_wan.errors import StoreError
-from langchain_wan.store import ImageStore
+from langchain_wan.store import WanStore
 from langchain_wan.tools import WanImageTool
 
 logger = logging.getLogger("langchain_wan")
@@ -50,7 +50,7 @@ class WanImageMiddleware(AgentMiddleware[Any, Any, Any]):
         self,
         show_last: int = 2,
         max_side: int = 512,
-        store: ImageStore | None = None,
+        store: WanStore | None = None,
         tool: WanImageTool | None = None,
     ) -> None:
         super().__init__()
@@ -93,10 +93,10 @@ class WanImageMiddleware(AgentMiddleware[Any, Any, Any]):
         runtime = _tool_runtime(request)
         if tools:
             return [tool.conversation(runtime) for tool in tools]
-        thread_id = thread_of(runtime)
+        thread_id = find_thread(runtime)
         if thread_id is None:
             return []
-        return [conversation_of(runtime, self.store or ImageStore.default(), thread_id, only_shown=False, urls=True)]
+        return [build_conversation(runtime, self.store or WanStore.default(), thread_id, only_shown=False, urls=True)]
 
     def _newest(self, conversations: Sequence[Conversation]) -> dict[str, dict[str, Any]]:
         """Return the blocks of the newest images by their ids, the newest last."""
@@ -136,7 +136,7 @@ def _takes_images(model: BaseChatModel) -> bool:
 
 
 def _labelled(message: AnyMessage, conversations: Sequence[Conversation]) -> AnyMessage:
-    if not of_a_person(message) or not isinstance(message.content, list):
+    if not is_human(message) or not isinstance(message.content, list):
         return message
     content: list[str | dict[str, Any]] = []
     for block in message.content:
@@ -150,8 +150,8 @@ def _labelled(message: AnyMessage, conversations: Sequence[Conversation]) -> Any
 
 def _place(image_id: str, messages: Sequence[AnyMessage]) -> int:
     """Return where the thumbnails stand: after the answers of the turn that first named the newest image."""
-    asked = newest_of_a_person(messages)
-    named = shown_in(messages).get(image_id)
+    asked = find_newest_human(messages)
+    named = find_shown_ids(messages).get(image_id)
     if named is None:
         return len(messages) if asked is None else asked
     place = named + 1

@@ -7,7 +7,8 @@ A `GeneratedImage` finds its bytes through a `ByteSource`; `store.py` provides o
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -17,46 +18,22 @@ from langchain_core.messages import HumanMessage, ToolMessage
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     PrivateAttr,
-    StrictInt,
-    StrictStr,
 )
 
-from langchain_wan import _gallery, _pixels
-from langchain_wan._executor import in_thread
-from langchain_wan._requests import (
-    MAX_N,
-    MAX_PROMPT,
-    MAX_REFERENCES,
-    MAX_SEED,
-    ImageRequest,
-    Prompt,
-)
-from langchain_wan.errors import StoreError
+import langchain_wan
+from langchain_wan._concurrency.executor import in_thread
+from langchain_wan._media import data_uri, decode, encode, formats, html
+from langchain_wan.errors import ImageReferenceError, StoreError
+from langchain_wan.requests import ImageRequest, InlineImage, is_pil_image
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator
 
     from PIL import Image
 
-__all__ = [
-    "MAX_N",
-    "MAX_PROMPT",
-    "MAX_REFERENCES",
-    "MAX_SEED",
-    "ByteSource",
-    "GeneratedImage",
-    "ImageFailure",
-    "ImageRequest",
-    "ImageResult",
-    "WanEvent",
-    "WanImageInput",
-    "image_id",
-    "register_default_source",
-]
 
 CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -81,14 +58,6 @@ class ByteSource(Protocol):
     def aread(self, sha256: str) -> Awaitable[bytes | None]:
         """Do the same without blocking the event loop."""
         ...
-
-
-_default_source: list[Callable[[], ByteSource]] = []
-
-
-def register_default_source(source: Callable[[], ByteSource]) -> None:
-    """Set where images look that were read from JSON and so know no store. `store.py` calls it."""
-    _default_source[:] = [source]
 
 
 def _with_zone(moment: datetime) -> datetime:
@@ -167,25 +136,25 @@ class GeneratedImage(BaseModel):
 
     def to_pil(self) -> Image.Image:
         """Return a Pillow image, upright."""
-        return _pixels.decoded(self.read())
+        return decode.decode_image(self.read())
 
     def thumbnail(self, max_side: int = 512) -> bytes:
         """Return a PNG of at most `max_side` pixels a side."""
-        return _pixels.thumbnail(self.read(), max_side)
+        return encode.thumbnail(self.read(), max_side)
 
     def content_block(self, max_side: int | None = None) -> dict[str, Any]:
         """Return LangChain's image block with the bytes in base64; `max_side=None` means the full picture."""
         if max_side is None:
             return {"type": "image", "base64": self.base64, "mime_type": self.mime_type}
-        data, mime_type = _pixels.preview(self.read(), max_side)
+        data, mime_type = encode.preview(self.read(), max_side)
         return {"type": "image", "base64": base64.b64encode(data).decode(), "mime_type": mime_type}
 
     def _byte_source(self) -> ByteSource:
         if self._source is not None:
             return self._source
-        if not _default_source:
-            raise StoreError("No image store is loaded.", next_step="Import ImageStore from langchain_wan.")
-        return _default_source[0]()
+        # Read from JSON, it knows no store. The name is looked up late, since the store is made of these values.
+        default: ByteSource = langchain_wan.WanStore.default()
+        return default
 
     def _found(self, data: bytes | None) -> bytes:
         if data is None:
@@ -198,9 +167,9 @@ class GeneratedImage(BaseModel):
     def _written(self, path: str | Path, data: bytes) -> Path:
         target = Path(path)
         if target.is_dir():
-            target = target / f"{self.id}{_pixels.EXTENSIONS.get(self.mime_type, '')}"
+            target = target / f"{self.id}{formats.EXTENSIONS.get(self.mime_type, '')}"
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(_pixels.as_named(data, target.suffix))
+        target.write_bytes(encode.as_named(data, target.suffix))
         return target
 
     def __eq__(self, other: object) -> bool:
@@ -221,7 +190,7 @@ class GeneratedImage(BaseModel):
     def preview(self, max_side: int = 320) -> bytes | None:
         """Return a small JPEG (a PNG where it is transparent) to be looked at, or None where the bytes are gone."""
         try:
-            return _pixels.preview(self.read(), max_side)[0]
+            return encode.preview(self.read(), max_side)[0]
         except (StoreError, ValueError):
             return None
 
@@ -337,10 +306,10 @@ class ImageResult(BaseModel):
         each = (self.cost_usd / max(1, len(self.images) + len(self.failures))).normalize()
         parents = [(None if found is None else found.preview(96), name) for name, found in self._parents()]
         cards = [
-            _gallery.Card(image.preview(), image.id, f"{image.width}x{image.height} · ${each:f}", parents)
+            html.Card(image.preview(), image.id, f"{image.width}x{image.height} · ${each:f}", parents)
             for image in self.images
         ]
-        return _gallery.gallery(f"{self.prompt} · {self.model} · ${self.cost_usd.normalize():f}", cards)
+        return html.gallery(f"{self.prompt} · {self.model} · ${self.cost_usd.normalize():f}", cards)
 
     def _parents(self) -> Iterator[tuple[str, GeneratedImage | None]]:
         for name in self.parents:
@@ -349,27 +318,6 @@ class ImageResult(BaseModel):
                 yield name, None if lookup is None else lookup(name)
             except StoreError:
                 yield name, None
-
-
-def list_of_one(value: Any) -> Any:
-    """Return a list where one string stands for it, as models write it now and then."""
-    return [value] if isinstance(value, str) else value
-
-
-class WanImageInput(BaseModel):
-    """Make, edit or combine images."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
-    prompt: Prompt = Field(description="What to show, or how to change the images.")
-    images: Annotated[Sequence[StrictStr], Field(max_length=MAX_REFERENCES), BeforeValidator(list_of_one)] = Field(
-        default=(),
-        description="Images to edit or combine: ids, URLs, or upload_1, ... as attached by the user. Empty makes new.",
-    )
-    n: Annotated[StrictInt, Field(ge=1, le=MAX_N)] = Field(default=1, description="How many; each is charged.")
-    model: Literal["wan2.7-image", "wan2.7-image-pro"] = Field(
-        default="wan2.7-image", description="pro costs more and shows more detail."
-    )
 
 
 class WanEvent(TypedDict, total=False):
@@ -386,3 +334,34 @@ class WanEvent(TypedDict, total=False):
     cost_usd: str
     images: list[dict[str, Any]]
     error: dict[str, Any]
+
+
+IMAGE_ID = re.compile(r"img_[0-9a-hjkmnp-tv-z]{13}")
+
+
+def read_source(source: Any) -> bytes:
+    """Return the bytes of an image that code gave; strings open no file and no connection.
+
+    Raises:
+        ImageReferenceError: It is none, or it can't be read.
+    """
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source)
+    if isinstance(source, GeneratedImage):
+        return source.read()
+    if isinstance(source, InlineImage):
+        return data_uri.decode_data_uri(source.content) if isinstance(source.content, str) else source.content
+    if isinstance(source, Path):
+        try:
+            return source.read_bytes()
+        except OSError as error:
+            raise ImageReferenceError(
+                f"The image file can't be read: {error.strerror}.", reason="unreadable", next_step="Check its path."
+            ) from error
+    if is_pil_image(source):
+        return encode.encode_png(source)
+    if isinstance(source, str) and source[:5].lower() == "data:":
+        return data_uri.decode_data_uri(source)
+    raise ImageReferenceError(
+        "An image to store is given as bytes, a Path, a data URI, a Pillow image or a GeneratedImage.", reason="refused"
+    )

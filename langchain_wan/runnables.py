@@ -12,18 +12,19 @@ from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, 
 from langchain_core.runnables.config import merge_configs
 from pydantic import BaseModel, ValidationError
 
-from langchain_wan._blocks import is_image_block, text_of
-from langchain_wan._requests import invalid_request
-from langchain_wan._tracing import EVENT, model_metadata, note_cost
+from langchain_wan._media.blocks import find_text, is_image_block
+from langchain_wan._tool.tracing import EVENT, model_metadata, record_cost
 from langchain_wan.client import WanClient
 from langchain_wan.errors import NOT_CHARGED, InvalidImageRequestError
-from langchain_wan.models import ImageRequest, ImageResult, WanEvent, WanImageInput
+from langchain_wan.models import ImageResult, WanEvent
+from langchain_wan.requests import ImageRequest, WanImageInput, invalid_request
 from langchain_wan.settings import WanSettings
 
 if TYPE_CHECKING:
     from langchain_core.callbacks.manager import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
     from langchain_core.runnables.fallbacks import RunnableWithFallbacks
     from langchain_core.tools import BaseTool
+
 
 GeneratorInput: TypeAlias = (
     str | dict[str, Any] | ImageRequest | WanImageInput | BaseMessage | Sequence[BaseMessage] | PromptValue
@@ -59,7 +60,7 @@ class WanImageGenerator(WanSettings, RunnableSerializable[GeneratorInput, ImageR
     ) -> ImageResult:
         """Make the images and wait for them, usually 10 to 120 s."""
         # Coerced before the run starts: what traces hold of the input is digests, never bytes.
-        request: Any = request_of(input, kwargs)
+        request: Any = build_request(input, kwargs)
         return self._call_with_config(self._generate, request, self._traced(request, config))
 
     async def ainvoke(
@@ -69,7 +70,7 @@ class WanImageGenerator(WanSettings, RunnableSerializable[GeneratorInput, ImageR
         **kwargs: Any,
     ) -> ImageResult:
         """Do what `invoke` does without blocking the event loop."""
-        request: Any = request_of(input, kwargs)
+        request: Any = build_request(input, kwargs)
         return await self._acall_with_config(self._agenerate, request, self._traced(request, config))
 
     def _generate(self, request: Any, run_manager: CallbackManagerForChainRun, config: RunnableConfig) -> ImageResult:
@@ -78,7 +79,7 @@ class WanImageGenerator(WanSettings, RunnableSerializable[GeneratorInput, ImageR
                 dispatch_custom_event(EVENT, event, config=config)
 
         result = WanClient(**self.settings()).generate(request, on_event=dispatch)
-        note_cost(run_manager, result)
+        record_cost(run_manager, result)
         return result
 
     async def _agenerate(
@@ -89,7 +90,7 @@ class WanImageGenerator(WanSettings, RunnableSerializable[GeneratorInput, ImageR
                 await adispatch_custom_event(EVENT, event, config=config)
 
         result = await WanClient(**self.settings()).agenerate(request, on_event=dispatch)
-        note_cost(run_manager, result)
+        record_cost(run_manager, result)
         return result
 
     def _traced(self, request: ImageRequest, config: RunnableConfig | None) -> RunnableConfig:
@@ -177,7 +178,7 @@ def _given_settings(generator: WanSettings) -> dict[str, Any]:
     return {name: value for name, value in generator.settings().items() if name in generator.model_fields_set}
 
 
-def request_of(value: GeneratorInput, extra: Mapping[str, Any] | None = None) -> ImageRequest:
+def build_request(value: GeneratorInput, extra: Mapping[str, Any] | None = None) -> ImageRequest:
     """Return the request that an input of a generator means, `extra` merged into it.
 
     Raises:
@@ -220,7 +221,7 @@ def _from_messages(messages: Sequence[BaseMessage]) -> dict[str, Any]:
         raise InvalidImageRequestError("There is no message.", next_step="Pass at least one message.")
     human = [message for message in messages if isinstance(message, HumanMessage)]
     asked = human[-1] if human else messages[-1]
-    system = [text_of(message.content) for message in messages if isinstance(message, SystemMessage)]
-    prompt = "\n\n".join(text for text in (*system, text_of(asked.content)) if text.strip())
+    system = [find_text(message.content) for message in messages if isinstance(message, SystemMessage)]
+    prompt = "\n\n".join(text for text in (*system, find_text(asked.content)) if text.strip())
     blocks = asked.content if isinstance(asked.content, list) else []
     return {"prompt": prompt, "images": tuple(block for block in blocks if is_image_block(block))}

@@ -2,45 +2,30 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Any
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal
 
 from langchain_core.rate_limiters import BaseRateLimiter
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
+from langchain_wan._net.addresses import Network
+from langchain_wan._net.endpoint import Endpoint, parse_base_url
 from langchain_wan.budget import Budget
 from langchain_wan.errors import WanConfigurationError
 from langchain_wan.models import GeneratedImage
-from langchain_wan.references import ReferenceUrls, SendReferences
 from langchain_wan.retry import RetryPolicy
-from langchain_wan.store import ImageStore
+from langchain_wan.store import WanStore
+
+ReferenceUrls = Literal["pass", "fetch", "refuse"]
+SendReferences = Literal["auto", "data", "url"]
 
 KEY_VARIABLE = "AISA_API_KEY"
 URL_VARIABLE = "AISA_BASE_URL"
 # Source: https://aisa.one/docs/api-reference/chat/image-generation (2026-04-22)
 DEFAULT_BASE_URL = "https://api.aisa.one/v1"
 DEFAULT_MODEL = "wan2.7-image"
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-@dataclass(frozen=True)
-class Service:
-    """Where a call goes and with which key: the settings of this moment.
-
-    Attributes:
-        base_url: Without a slash at its end; also the service's name in the ledger.
-        loopback: Host and port of a service on this machine, else None.
-    """
-
-    base_url: str
-    api_key: SecretStr
-    loopback: tuple[str, int] | None
 
 
 def _secret(value: Any) -> Any:
@@ -51,7 +36,7 @@ def _secret(value: Any) -> Any:
 
 
 def _store(value: Any) -> Any:
-    return ImageStore(value) if isinstance(value, str | os.PathLike) else value
+    return WanStore(value) if isinstance(value, str | os.PathLike) else value
 
 
 def _price(value: Decimal) -> Decimal:
@@ -68,7 +53,7 @@ class WanSettings(BaseModel):
         base_url: None means the environment's `AISA_BASE_URL`, else the real service.
         model: The model of requests that name none.
         prices: Dollars an image by model, over the built-in table.
-        store: Where images and the ledger live, an `ImageStore` or a folder; the default is one memory for the process.
+        store: Where images and the ledger live, an `WanStore` or a folder; the default is one memory for the process.
         budget: A `Budget`, or a function of the runtime (None outside a graph) that returns one; None: no limit.
         retry: Attempts and waits for what certainly did no work.
         timeout: Seconds for the answer of one request; queueing does not count. Upstream gives up at 300.
@@ -90,7 +75,7 @@ class WanSettings(BaseModel):
     base_url: str | None = None
     model: Annotated[str, Field(min_length=1)] = DEFAULT_MODEL
     prices: dict[str, Annotated[Decimal, AfterValidator(_price)]] = Field(default_factory=dict)
-    store: Annotated[ImageStore, BeforeValidator(_store)] = Field(default_factory=ImageStore.default)
+    store: Annotated[WanStore, BeforeValidator(_store)] = Field(default_factory=WanStore.default)
     budget: Budget | Callable[[Any], Budget] | None = None
     retry: RetryPolicy = RetryPolicy()
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 330.0
@@ -107,13 +92,13 @@ class WanSettings(BaseModel):
         """Return the settings alone, to be passed on whole."""
         return {name: getattr(self, name) for name in WanSettings.model_fields}
 
-    def service(self) -> Service:
+    def endpoint(self) -> Endpoint:
         """Read key and address, from the environment where they were not given.
 
         Raises:
             WanConfigurationError: One is missing, or can't be used.
         """
-        base_url, loopback = _checked_url(self.base_url or os.environ.get(URL_VARIABLE) or DEFAULT_BASE_URL)
+        base_url, loopback = parse_base_url(self.base_url or os.environ.get(URL_VARIABLE) or DEFAULT_BASE_URL)
         given = self.api_key if self.api_key is not None else os.environ.get(KEY_VARIABLE, "")
         key = given if isinstance(given, SecretStr) else SecretStr(given)
         text = key.get_secret_value()
@@ -124,37 +109,10 @@ class WanSettings(BaseModel):
             )
         if not all("!" <= char <= "~" for char in text):
             raise WanConfigurationError("The API key holds a blank or a character that no key has; nothing was sent.")
-        return Service(base_url, key, loopback)
+        return Endpoint(base_url, key, loopback)
 
     def __getstate__(self) -> dict[Any, Any]:
         """Pickle without the key: the other process reads it from its environment."""
         state = super().__getstate__()
         fields = {**state["__dict__"], "api_key": None}
         return {**state, "__dict__": fields, "__pydantic_fields_set__": state["__pydantic_fields_set__"] - {"api_key"}}
-
-
-def _checked_url(text: str) -> tuple[str, tuple[str, int] | None]:
-    problem = WanConfigurationError("base_url has to be https://host[:port][/path], or http:// to this machine.")
-    try:
-        parts = urlsplit(text.strip())
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise problem from None
-    plain = not (parts.username or parts.password or parts.query or parts.fragment) and "@" not in parts.netloc
-    if not host or not plain or parts.scheme not in {"http", "https"} or any(char in text for char in "\\ \t\r\n"):
-        raise problem
-    loopback = _is_loopback(host)
-    if parts.scheme == "http" and not loopback:
-        raise problem  # the key would travel in clear text
-    base_url = f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
-    default_port = 443 if parts.scheme == "https" else 80
-    return base_url, (host, port or default_port) if loopback else None
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

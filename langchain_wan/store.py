@@ -1,63 +1,38 @@
-"""ImageStore: what was made, what was paid for it, and the bytes, in memory or in a folder."""
+"""WanStore: what was made, what was paid for it, and the bytes, in memory or in a folder."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from decimal import ROUND_CEILING, Decimal
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from langchain_wan import _pixels, errors
-from langchain_wan._blobs import DiskBlobs, MemoryBlobs
-from langchain_wan._catalog import Catalog
-from langchain_wan._database import Database
-from langchain_wan._executor import in_thread
-from langchain_wan._ledger import NANO, Ledger, Operation, State, register_default_ledger
-from langchain_wan._lineage import Lineage
-from langchain_wan._sources import ImageSource, InlineImage, is_pil_image
-from langchain_wan.errors import ImageReferenceError, WanError
-from langchain_wan.models import GeneratedImage, ImageResult, image_id, register_default_source
+from langchain_wan._concurrency.executor import in_thread
+from langchain_wan._media import decode, formats
+from langchain_wan._storage.blobs import DiskBlobs, MemoryBlobs
+from langchain_wan._storage.catalog import Catalog
+from langchain_wan._storage.ledger import Ledger
+from langchain_wan._storage.money import to_usd
+from langchain_wan._storage.operations import Operation, State
+from langchain_wan._storage.sqlite import Database
+from langchain_wan.errors import ImageReferenceError
+from langchain_wan.history import HistoryEntry, Lineage
+from langchain_wan.models import IMAGE_ID, GeneratedImage, ImageResult, image_id, read_source
+from langchain_wan.requests import ImageSource
 
 if TYPE_CHECKING:
-    from langchain_wan._pixels import Picture
+    from langchain_wan._media.formats import Picture
 
-IMAGE_ID = re.compile(r"img_[0-9a-hjkmnp-tv-z]{13}")
 UNFINISHED: tuple[State, ...] = ("started", "paid", "partial", "uncertain")
 
 
-@dataclass(frozen=True)
-class HistoryEntry:
-    """One operation of a store, as `history` lists it.
-
-    Attributes:
-        service: The address that answered.
-        state: `done`, `partial` (images are missing), `uncertain`, `refused`, `charged`, or `started` or `paid`
-            while it runs.
-        cost_usd: Dollars charged; what may have been charged at most, until that is known.
-        images: Ids of the images made.
-        parents: Ids of the input images.
-    """
-
-    operation_id: str
-    service: str
-    state: State
-    model: str
-    prompt: str
-    n: int
-    cost_usd: Decimal
-    images: list[str]
-    parents: list[str]
-    created_at: datetime
-
-
-class ImageStore:
+class WanStore:
     """Images by id, and the ledger of what was paid for them.
 
     Args:
@@ -105,9 +80,9 @@ class ImageStore:
             ImageReferenceError: It is no image.
         """
         try:
-            data = bytes_of(source)
-            picture = _pixels.inspect(data)
-        except _pixels.NotAnImageError as error:
+            data = read_source(source)
+            picture = decode.inspect(data)
+        except formats.NotAnImageError as error:
             raise ImageReferenceError(f"This can't be stored: {error}.", reason="unreadable") from error
         return self.keep(data, picture, scope=self.scope if scope is None else scope)
 
@@ -176,17 +151,17 @@ class ImageStore:
                 self.ledger.move(operation.service, operation.id, "refused")
             self.blobs.drop_raw(f"{operation.service} {operation.id}")
             images = operation.request["n"]
-            self.settle_hold((operation.service, operation.id), usd(cost) if charged else None, images)
+            self.settle_reservation((operation.service, operation.id), to_usd(cost) if charged else None, images)
 
     async def aresolve(self, operation_id: str, outcome: Literal["charged", "not_charged"]) -> None:
         """Do what `resolve` does without blocking the event loop."""
         await in_thread(self.resolve, operation_id, outcome)
 
-    def hold_until_resolved(self, operation: tuple[str, str], settle: Callable[[Decimal | None, int], None]) -> None:
+    def keep_reservation(self, operation: tuple[str, str], settle: Callable[[Decimal | None, int], None]) -> None:
         """Keep what has to be done to a budget of this process once it is known what an operation cost."""
         self._holds[operation] = settle
 
-    def settle_hold(self, operation: tuple[str, str], cost: Decimal | None, images: int) -> None:
+    def settle_reservation(self, operation: tuple[str, str], cost: Decimal | None, images: int) -> None:
         """Tell a budget of this process what an operation cost; None means nothing."""
         settle = self._holds.pop(operation, None)
         if settle is not None:
@@ -211,7 +186,7 @@ class ImageStore:
         if maker is None:  # it was stored, or equal bytes came back from an edit of themselves
             return Lineage(image_id, self.get(image_id))
         parents = tuple(self._lineage(parent, (*below, image_id)) for parent in maker.request["parents"])
-        cost, request = usd(maker.cost_nano), maker.request
+        cost, request = to_usd(maker.cost_nano), maker.request
         return Lineage(image_id, self.get(image_id), request["prompt"], request["model"], cost, parents)
 
     def delete(self, image_id: str) -> bool:
@@ -267,12 +242,12 @@ class ImageStore:
         """Write down what is known of an image, and that a scope knows it."""
         self.catalog.add_image(image.id, image.model_dump(mode="json"), scope)
 
-    def known_by_url(self, url: str) -> GeneratedImage | None:
+    def find_by_url(self, url: str) -> GeneratedImage | None:
         """Return the image that this URL showed, its query ignored, or None."""
         facts = self.catalog.image_at(url, self.scope)
         return None if facts is None else self._image(facts)
 
-    def result_of(self, operation: Operation) -> ImageResult:
+    def load_result(self, operation: Operation) -> ImageResult:
         """Return the result that was stored with a finished operation."""
         result = ImageResult.model_validate(operation.result)
         for image in result.images:
@@ -291,72 +266,18 @@ class ImageStore:
         """Pickle a folder by its path, and the default store as the other process's default store."""
         if self.path is not None:
             return _unpickled, (str(self.path), self.scope)
-        if self.ledger is ImageStore.default().ledger:
+        if self.ledger is WanStore.default().ledger:
             return _unpickled, (None, self.scope)
-        raise TypeError("an in-memory ImageStore lives in its process and can't be pickled; use ImageStore(path)")
+        raise TypeError("an in-memory WanStore lives in its process and can't be pickled; use WanStore(path)")
 
     def __repr__(self) -> str:
         shown = "" if self.path is None else repr(str(self.path))
-        return f"ImageStore({shown})" + (f".scoped({self.scope!r})" if self.scope else "")
+        return f"WanStore({shown})" + (f".scoped({self.scope!r})" if self.scope else "")
 
 
-def _unpickled(path: str | None, scope: str) -> ImageStore:
-    store = ImageStore.default() if path is None else ImageStore(path)
+def _unpickled(path: str | None, scope: str) -> WanStore:
+    store = WanStore.default() if path is None else WanStore(path)
     return store.scoped(scope) if scope else store
-
-
-def bytes_of(source: Any) -> bytes:
-    """Return the bytes of an image that code gave; strings open no file and no connection.
-
-    Raises:
-        ImageReferenceError: It is none, or it can't be read.
-    """
-    if isinstance(source, bytes | bytearray | memoryview):
-        return bytes(source)
-    if isinstance(source, GeneratedImage):
-        return source.read()
-    if isinstance(source, InlineImage):
-        return _pixels.data_uri_bytes(source.content) if isinstance(source.content, str) else source.content
-    if isinstance(source, Path):
-        try:
-            return source.read_bytes()
-        except OSError as error:
-            raise ImageReferenceError(
-                f"The image file can't be read: {error.strerror}.", reason="unreadable", next_step="Check its path."
-            ) from error
-    if is_pil_image(source):
-        return _pixels.png_of(source)
-    if isinstance(source, str) and source[:5].lower() == "data:":
-        return _pixels.data_uri_bytes(source)
-    raise ImageReferenceError(
-        "An image to store is given as bytes, a Path, a data URI, a Pillow image or a GeneratedImage.", reason="refused"
-    )
-
-
-def error_facts(error: WanError) -> dict[str, Any]:
-    """Return an error as JSON values, so that it can be raised again in another process."""
-    plain = {name: str(value) if isinstance(value, Decimal) else value for name, value in vars(error).items()}
-    return {"type": type(error).__name__, "text": error.args[0], "attributes": plain}
-
-
-def error_from(facts: Mapping[str, Any]) -> WanError:
-    """Return the error that `error_facts` described."""
-    attributes = dict(facts["attributes"])
-    if attributes.get("max_cost_usd") is not None:
-        attributes["max_cost_usd"] = Decimal(attributes["max_cost_usd"])
-    kind: type[WanError] = getattr(errors, facts["type"], WanError)
-    return kind._restored(facts["text"], attributes)
-
-
-def usd(nano: int) -> Decimal:
-    """Return billionths of a dollar as dollars, with at least the two usual places."""
-    amount = Decimal(nano) / NANO
-    return amount.quantize(Decimal("0.001")) if amount == amount.quantize(Decimal("0.001")) else amount.normalize()
-
-
-def nano(amount: Decimal) -> int:
-    """Return dollars as billionths of a dollar, rounded up."""
-    return int((amount * NANO).to_integral_value(ROUND_CEILING))
 
 
 def _left_behind(operation: Operation) -> Operation:
@@ -375,12 +296,8 @@ def _entry(operation: Operation) -> HistoryEntry:
         model=request["model"],
         prompt=request["prompt"],
         n=request["n"],
-        cost_usd=usd(cost),
+        cost_usd=to_usd(cost),
         images=made,
         parents=request["parents"],
         created_at=datetime.fromtimestamp(operation.created_at, UTC),
     )
-
-
-register_default_source(ImageStore.default)
-register_default_ledger(lambda: ImageStore.default().ledger)

@@ -21,36 +21,38 @@ from pydantic import (
     model_validator,
 )
 
-from langchain_wan._arguments import UPSTREAM, made_description, made_schema
-from langchain_wan._conversation import Conversation
-from langchain_wan._executor import in_thread
-from langchain_wan._requests import invalid_request
-from langchain_wan._runtime import (
-    configurable_of,
-    conversation_of,
-    injected,
-    operation_of,
-    streamed,
-    thread_of,
-    turn_of,
-    warn_of_memory,
-)
-from langchain_wan._tool_errors import (
+from langchain_wan._call.names import ImageNames
+from langchain_wan._concurrency.executor import in_thread
+from langchain_wan._tool.conversation import Conversation
+from langchain_wan._tool.errors import (
     Remembered,
     advice_for_model,
+    attach_error,
+    current_failures,
     explain_invalid_arguments,
-    failure_of_call,
-    with_error,
 )
-from langchain_wan._tracing import EVENT, model_metadata, note_cost
+from langchain_wan._tool.runtime import (
+    build_conversation,
+    derive_operation_id,
+    find_configurable,
+    find_thread,
+    find_turn,
+    injected,
+    streamed,
+    warn_about_memory,
+)
+from langchain_wan._tool.schema import UPSTREAM, build_description, build_schema
+from langchain_wan._tool.tracing import EVENT, model_metadata, record_cost
 from langchain_wan.errors import InvalidImageRequestError, WanConfigurationError, WanError
-from langchain_wan.models import MAX_N, MAX_REFERENCES, ImageRequest, ImageResult, WanEvent, WanImageInput, list_of_one
+from langchain_wan.models import ImageResult, WanEvent
+from langchain_wan.requests import MAX_N, MAX_REFERENCES, ImageRequest, WanImageInput, invalid_request, list_of_one
 from langchain_wan.settings import WanSettings
 
 if TYPE_CHECKING:
-    from langchain_wan._steps import Call
+    from langchain_wan._call.job import Call
     from langchain_wan.client import WanClient
     from langchain_wan.runnables import WanImageGenerator
+
 
 logger = logging.getLogger("langchain_wan")
 
@@ -132,9 +134,9 @@ class WanImageTool(WanSettings, BaseTool):
             self.model = self.models[0]
         self._made = self._made | (frozenset({"args_schema", "description"}) - given)
         if "args_schema" in self._made:
-            self.args_schema = made_schema(self.models, self.model, self.max_n, self.max_references, self.expose)
+            self.args_schema = build_schema(self.models, self.model, self.max_n, self.max_references, self.expose)
         if "description" in self._made:
-            self.description = made_description(self.models, self.prices, self.max_references)
+            self.description = build_description(self.models, self.prices, self.max_references)
 
     @property
     def generator(self) -> WanImageGenerator:
@@ -152,22 +154,22 @@ class WanImageTool(WanSettings, BaseTool):
     def run(self, tool_input: str | dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Run the tool; an error's message carries it as artifact."""
         failures: list[WanError] = []
-        token = failure_of_call.set(failures)
+        token = current_failures.set(failures)
         try:
             output = super().run(tool_input, *args, **self._traced(kwargs))
         finally:
-            failure_of_call.reset(token)
-        return with_error(output, failures)
+            current_failures.reset(token)
+        return attach_error(output, failures)
 
     async def arun(self, tool_input: str | dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Do what `run` does without blocking the event loop."""
         failures: list[WanError] = []
-        token = failure_of_call.set(failures)
+        token = current_failures.set(failures)
         try:
             output = await super().arun(tool_input, *args, **self._traced(kwargs))
         finally:
-            failure_of_call.reset(token)
-        return with_error(output, failures)
+            current_failures.reset(token)
+        return attach_error(output, failures)
 
     def _parse_input(self, tool_input: str | dict[str, Any], tool_call_id: str | None) -> str | dict[str, Any]:
         # What LangGraph injects is no argument: the schema, which refuses unknown ones, is not to see it. The base
@@ -204,7 +206,7 @@ class WanImageTool(WanSettings, BaseTool):
                 streamed(call.runtime, event)
 
             result = self._client().generate(request, on_event=watch, call=call)
-            note_cost(run_manager, result)
+            record_cost(run_manager, result)
             return self._output(result, request, call.conversation)
 
     async def _arun(
@@ -228,7 +230,7 @@ class WanImageTool(WanSettings, BaseTool):
 
             client = await in_thread(self._client)
             result = await client.agenerate(request, on_event=watch, call=call)
-            note_cost(run_manager, result)
+            record_cost(run_manager, result)
             return await in_thread(self._output, result, request, call.conversation)
 
     def _request(
@@ -258,7 +260,7 @@ class WanImageTool(WanSettings, BaseTool):
         """Return what images are called in the conversation of a runtime of LangGraph."""
         scope = self._scope_name(runtime) if scope is None else scope
         urls = self.reference_urls != "refuse"
-        return conversation_of(runtime, self.store, scope, only_shown=scope == self._own_scope, urls=urls)
+        return build_conversation(runtime, self.store, scope, only_shown=scope == self._own_scope, urls=urls)
 
     def _client(self) -> WanClient:
         from langchain_wan.client import WanClient  # what only a call needs is loaded by the first one
@@ -266,16 +268,16 @@ class WanImageTool(WanSettings, BaseTool):
         return WanClient(**self.settings())
 
     def _call(self, runtime: Any) -> Call:
-        from langchain_wan._steps import Call
+        from langchain_wan._call.job import Call
 
         scope = self._scope_name(runtime)
         if self.store.path is None:
-            warn_of_memory(configurable_of(runtime).get("__pregel_checkpointer"))
+            warn_about_memory(find_configurable(runtime).get("__pregel_checkpointer"))
         return Call(
             scope=scope,
-            operation_id=operation_of(runtime, scope),
+            operation_id=derive_operation_id(runtime, scope),
             tool_call_id=getattr(runtime, "tool_call_id", None),
-            turn=turn_of(runtime),
+            turn=find_turn(runtime),
             by_model=True,
             shared=scope == self._own_scope,
             conversation=None if runtime is None else self.conversation(runtime, scope),
@@ -286,7 +288,7 @@ class WanImageTool(WanSettings, BaseTool):
         if self.scope == "store":
             return ""
         if self.scope == "thread":
-            return thread_of(runtime) or self._own_scope
+            return find_thread(runtime) or self._own_scope
         if runtime is None:
             raise WanConfigurationError("The scope function needs a runtime: call the tool in a LangGraph agent.")
         try:
@@ -298,7 +300,7 @@ class WanImageTool(WanSettings, BaseTool):
         return named
 
     def _output(
-        self, result: ImageResult, request: ImageRequest, conversation: Conversation | None
+        self, result: ImageResult, request: ImageRequest, conversation: ImageNames | None
     ) -> tuple[str, dict[str, Any]]:
         artifact = result.model_dump(mode="json")
         if self.artifact_base64:
@@ -331,7 +333,7 @@ for _method in (WanImageTool._run, WanImageTool._arun):
     _method.__annotations__ = {"runtime": Annotated[Any, InjectedToolArg]}
 
 
-def _uploads(conversation: Conversation | None, request: ImageRequest) -> list[str]:
+def _uploads(conversation: ImageNames | None, request: ImageRequest) -> list[str]:
     """Return what the model reads of the pictures that people attached."""
     if conversation is None:
         return []

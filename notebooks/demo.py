@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from langchain_wan import ImageStore, WanImageGenerator
-from langchain_wan.sandbox import Sandbox
+from langchain_wan import WanImageGenerator, WanStore
+from langchain_wan.sandbox.app import Sandbox
 
 with Sandbox() as service:
     images = WanImageGenerator(
-        base_url=service.url, api_key=service.api_key, store=ImageStore("wan-images")
+        base_url=service.url, api_key=service.api_key, store=WanStore("wan-images")
     )
 
     made = images.invoke({"prompt": "a red fox in fresh snow at sunrise", "n": 2, "seed": 7})

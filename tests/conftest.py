@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from langchain_wan import _flow
+from langchain_wan._call import attempts
 from langchain_wan.client import WanClient
-from langchain_wan.models import ImageRequest, ImageResult
-from langchain_wan.store import ImageStore
+from langchain_wan.models import ImageResult
+from langchain_wan.requests import ImageRequest
+from langchain_wan.store import WanStore
 
 if TYPE_CHECKING:
-    from langchain_wan.sandbox import Sandbox
+    from langchain_wan.sandbox.app import Sandbox
 
 
 @pytest.fixture(autouse=True)
@@ -23,13 +24,13 @@ def clean_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test begins with no key, an empty default store, and no memory of what a service refuses."""
     for name in ("AISA_API_KEY", "AISA_BASE_URL", "LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(ImageStore, "_default", None)
-    monkeypatch.setattr(_flow, "_URLS_ONLY", set())
+    monkeypatch.setattr(WanStore, "_default", None)
+    monkeypatch.setattr(attempts, "_URLS_ONLY", set())
 
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    from langchain_wan.sandbox import Sandbox
+    from langchain_wan.sandbox.app import Sandbox
 
     with Sandbox() as service:
         yield service

@@ -26,9 +26,9 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 from PIL import Image
 
-from langchain_wan import ImageResult, ImageStore, WanImageGenerator, WanImageTool
+from langchain_wan import ImageResult, WanImageGenerator, WanImageTool, WanStore
 from langchain_wan.middleware import WanImageMiddleware
-from langchain_wan.sandbox import Sandbox
+from langchain_wan.sandbox.app import Sandbox
 from tests.conftest import access
 from tests.fault_server import KEY, FaultServer, png, reply
 from tests.fault_server import answer as answer_of
@@ -148,7 +148,7 @@ def test_a_failure_is_an_event_too() -> None:
 def test_the_loop_is_never_blocked(tmp_path: Path) -> None:
     """Every blocking call on the loop's thread raises: SQLite, files, sockets, sleeping."""
 
-    async def main(tool: WanImageTool, store: ImageStore) -> None:
+    async def main(tool: WanImageTool, store: WanStore) -> None:
         script = [
             calls({"prompt": "a fox", "images": ["upload_1"]}),
             calls({"prompt": "b", "images": ["img_0000000000000"]}, start=1),
@@ -175,7 +175,7 @@ def test_the_loop_is_never_blocked(tmp_path: Path) -> None:
             assert await tool.generator.ainvoke("another")
 
     with Sandbox() as service:
-        store = ImageStore(tmp_path / "images")
+        store = WanStore(tmp_path / "images")
         tool = WanImageTool(**access(service, store=store))
         asyncio.run(main(tool, store))
 
@@ -183,7 +183,7 @@ def test_the_loop_is_never_blocked(tmp_path: Path) -> None:
 def test_blockbuster_would_have_noticed(tmp_path: Path) -> None:
     async def main() -> None:
         with blockbuster_ctx("langchain_wan"), pytest.raises(Exception, match="Blocking call"):
-            ImageStore(tmp_path / "images").history()
+            WanStore(tmp_path / "images").history()
 
     asyncio.run(main())
 

@@ -20,8 +20,8 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 
-from langchain_wan import Budget, ImageResult, ImageStore, WanConfigurationError, WanImageTool, errors
-from langchain_wan.sandbox import Sandbox
+from langchain_wan import Budget, ImageResult, WanConfigurationError, WanImageTool, WanStore, errors
+from langchain_wan.sandbox.app import Sandbox
 from tests.conftest import access, posts
 from tests.scripted import ScriptedChatModel, calls
 
@@ -325,7 +325,7 @@ def test_threads_do_not_know_each_others_images(tool: WanImageTool, sandbox: San
 
 
 def test_a_scope_can_be_the_whole_store_or_named_by_the_runtime(sandbox: Sandbox) -> None:
-    store = ImageStore()
+    store = WanStore()
     image = store.add(WanImageTool(**access(sandbox)).generator.invoke("a fox").images[0].read(), scope="team")
     edit = tool_call(prompt="make it night", images=[image.id])
     assert WanImageTool(**access(sandbox, store=store)).invoke(edit).status == "error"

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from langchain_wan import ImageStore
-from langchain_wan.cli import app
-from langchain_wan.sandbox import Sandbox
+from langchain_wan import WanStore
+from langchain_wan.cli.app import app
+from langchain_wan.sandbox.app import Sandbox
 from tests.conftest import posts
 from tests.fault_server import png
 
@@ -186,7 +186,7 @@ def test_fifty_prompts_killed_half_way_and_started_again_are_fifty_posts(tmp_pat
             [*command, "--concurrency", "8"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
         )
         sent_prompts = [post.json["messages"][0]["content"][-1]["text"] for post in posts(service)]
-    store = ImageStore(tmp_path / "wan-images")
+    store = WanStore(tmp_path / "wan-images")
     uncertain = store.unfinished()
     # What was claimed when the kill came may not have left the machine: it counts as uncertain all the same.
     assert len(sent_prompts) == len(set(sent_prompts)) >= 42

@@ -16,7 +16,7 @@ from typing import Any
 import anyio
 import pytest
 
-from langchain_wan import Budget, ImageRequest, ImageStore, WanClient, errors
+from langchain_wan import Budget, ImageRequest, WanClient, WanStore, errors
 from tests.fault_server import KEY, FaultServer, answer, data_uri, png, reply, silence
 
 PRICE = Decimal("0.030")
@@ -71,7 +71,7 @@ async def test_44_a_call_that_was_sent_is_saved_in_the_background_and_found_by_a
 ) -> None:
     budget = Budget(max_usd=1)
     with FaultServer(reply(200, answer(data_uri()), after=2)) as server:
-        client = WanClient(base_url=server.url, api_key=KEY, store=ImageStore(tmp_path), budget=budget)
+        client = WanClient(base_url=server.url, api_key=KEY, store=WanStore(tmp_path), budget=budget)
         began = time.monotonic()
         await breaking_off(client.agenerate(REQUEST), server)
         assert time.monotonic() - began < 2  # the caller does not wait for the answer
@@ -85,7 +85,7 @@ async def test_44_a_call_that_was_sent_is_saved_in_the_background_and_found_by_a
 
 async def test_43_a_call_cancelled_before_it_is_sent_releases_everything(tmp_path: Path) -> None:
     budget = Budget(max_usd=1)
-    store = ImageStore(tmp_path)
+    store = WanStore(tmp_path)
     with FaultServer(silence()) as server:
         settings: dict[str, Any] = {"base_url": server.url, "api_key": KEY, "store": store, "max_concurrency": 1}
         first = asyncio.create_task(WanClient(**settings, timeout=2).agenerate("first"))
@@ -110,7 +110,7 @@ async def test_43_a_call_cancelled_before_it_is_sent_releases_everything(tmp_pat
 async def test_45_a_call_cancelled_during_its_download_is_finished(tmp_path: Path) -> None:
     with FaultServer(files={"/a.png": reply(200, png(), after=0.5)}) as server:
         server._script = [reply(200, answer(f"{server.origin}/a.png"))]
-        client = WanClient(base_url=server.url, api_key=KEY, store=ImageStore(tmp_path))
+        client = WanClient(base_url=server.url, api_key=KEY, store=WanStore(tmp_path))
         task = asyncio.create_task(client.agenerate(REQUEST))
         await arrived(server, 2)
         task.cancel()
@@ -123,7 +123,7 @@ async def test_45_a_call_cancelled_during_its_download_is_finished(tmp_path: Pat
 def test_46_a_loop_that_ends_leaves_the_call_uncertain(tmp_path: Path) -> None:
     budget = Budget(max_usd=1)
     with FaultServer(reply(200, answer(data_uri()), after=1)) as server:
-        client = WanClient(base_url=server.url, api_key=KEY, store=ImageStore(tmp_path), budget=budget)
+        client = WanClient(base_url=server.url, api_key=KEY, store=WanStore(tmp_path), budget=budget)
 
         async def give_up() -> None:
             task = asyncio.create_task(client.agenerate(REQUEST))
@@ -142,7 +142,7 @@ def test_46_a_loop_that_ends_leaves_the_call_uncertain(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::RuntimeWarning")
 def test_46_a_loop_that_is_closed_under_a_call_leaves_it_uncertain(tmp_path: Path) -> None:
     with FaultServer(reply(200, answer(data_uri()), after=1)) as server:
-        client = WanClient(base_url=server.url, api_key=KEY, store=ImageStore(tmp_path))
+        client = WanClient(base_url=server.url, api_key=KEY, store=WanStore(tmp_path))
         loop = asyncio.new_event_loop()
         task = loop.create_task(client.agenerate(REQUEST))
         loop.run_until_complete(arrived(server))
@@ -156,8 +156,8 @@ def test_46_a_loop_that_is_closed_under_a_call_leaves_it_uncertain(tmp_path: Pat
 
 INTERRUPTED = """
 import sys
-from langchain_wan import ImageRequest, ImageStore, WanClient
-client = WanClient(base_url=sys.argv[1], api_key=sys.argv[2], store=ImageStore(sys.argv[3]))
+from langchain_wan import ImageRequest, WanStore, WanClient
+client = WanClient(base_url=sys.argv[1], api_key=sys.argv[2], store=WanStore(sys.argv[3]))
 client.generate(ImageRequest(prompt="a fox", operation_id="mine"))
 """
 
@@ -174,7 +174,7 @@ def test_46_ctrl_c_leaves_the_call_uncertain(tmp_path: Path) -> None:
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=20)
         assert process.returncode != 0
-        store = ImageStore(tmp_path)
+        store = WanStore(tmp_path)
         assert [(entry.operation_id, entry.state) for entry in store.history()] == [("mine", "uncertain")]
         assert len(server.posts) == 1
 
@@ -182,15 +182,15 @@ def test_46_ctrl_c_leaves_the_call_uncertain(tmp_path: Path) -> None:
 def test_48_a_finished_operation_is_returned_without_a_request(tmp_path: Path) -> None:
     with FaultServer(reply(200, answer(data_uri()))) as server:
         for replayed in (False, True):
-            client = WanClient(base_url=server.url, api_key=KEY, store=ImageStore(tmp_path))
+            client = WanClient(base_url=server.url, api_key=KEY, store=WanStore(tmp_path))
             assert client.generate(REQUEST).replayed is replayed
         assert len(server.requests) == 1
 
 
 WRITER = """
 import sys
-from langchain_wan import ImageStore
-store = ImageStore(sys.argv[1])
+from langchain_wan import WanStore
+store = WanStore(sys.argv[1])
 for number in range(50):
     image = store.add(open(sys.argv[2], "rb").read())
     assert store.get(image.id).read() == open(sys.argv[2], "rb").read()
@@ -209,9 +209,9 @@ def test_57_processes_that_write_the_same_image_leave_one_whole_file(tmp_path: P
 
 FULL = """
 import resource, signal, sys, warnings
-from langchain_wan import ImageRequest, ImageStore, WanClient
+from langchain_wan import ImageRequest, WanStore, WanClient
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-client = WanClient(base_url=sys.argv[1], api_key=sys.argv[2], store=ImageStore(sys.argv[3]))
+client = WanClient(base_url=sys.argv[1], api_key=sys.argv[2], store=WanStore(sys.argv[3]))
 client.store.history()
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]), resource.RLIM_INFINITY))
 with warnings.catch_warnings(record=True) as caught:

@@ -20,8 +20,8 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import ConfigurableField, RunnableConfig, RunnableLambda
 from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 
-from langchain_wan import ImageRequest, ImageResult, ImageStore, WanImageGenerator, WanImageInput, WanImageTool, errors
-from langchain_wan.sandbox import Sandbox
+from langchain_wan import ImageRequest, ImageResult, WanImageGenerator, WanImageInput, WanImageTool, WanStore, errors
+from langchain_wan.sandbox.app import Sandbox
 from tests.conftest import access, posts
 from tests.fault_server import KEY, FaultServer, answer, data_uri, reply
 
@@ -253,7 +253,7 @@ def test_chained_calls_in_one_loop_overlap() -> None:
 
     with Sandbox(latency=1) as service:
         began = time.monotonic()
-        asyncio.run(several(WanImageGenerator(**access(service, store=ImageStore()))))
+        asyncio.run(several(WanImageGenerator(**access(service, store=WanStore()))))
         assert time.monotonic() - began < 4  # one after the other they would take five seconds
 
 

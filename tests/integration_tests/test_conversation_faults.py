@@ -15,9 +15,9 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.prebuilt import ToolNode
 
-from langchain_wan import ImageStore, RetryPolicy, WanImageTool
+from langchain_wan import RetryPolicy, WanImageTool, WanStore
 from langchain_wan.middleware import WanImageMiddleware
-from langchain_wan.sandbox import Sandbox
+from langchain_wan.sandbox.app import Sandbox
 from tests.conftest import access, posts
 from tests.fault_server import KEY, FaultServer, png, reply, result_at
 from tests.integration_tests.test_conversations import (
@@ -117,7 +117,7 @@ class TestStrangers:
         """No thread id: both belong to the tool object, and its first download failed."""
         files = {"/secret.png": [reply(503), reply(503), reply(503), reply(200, png("green"))]}
         with FaultServer(result_at("/secret.png"), files=files) as server:
-            tool = WanImageTool(base_url=server.url, api_key=KEY, store=ImageStore(), retry=RetryPolicy(attempts=1))
+            tool = WanImageTool(base_url=server.url, api_key=KEY, store=WanStore(), retry=RetryPolicy(attempts=1))
             found = []
             for picture in (png("red"), png("blue"), png("red")):
                 agent = agent_of(tool, calls({"prompt": "on a beach", "images": ["upload_1"]}), AIMessage("Done."))
@@ -208,9 +208,9 @@ class TestUploadsThatComeBack:
     @pytest.mark.filterwarnings("ignore:This conversation is checkpointed:UserWarning")
     def test_the_id_of_one_is_known_at_once_after_a_restart(self, talk: Talk, sandbox: Sandbox) -> None:
         saver = InMemorySaver()
-        name = ImageStore().add(png()).id
+        name = WanStore().add(png()).id
         for script in ([AIMessage("I see.")], [calls({"prompt": "a", "images": [name]}), AIMessage("Done.")]):
-            tool = WanImageTool(**access(sandbox, store=ImageStore()))
+            tool = WanImageTool(**access(sandbox, store=WanStore()))
             done = talk(agent_of(tool, *script, checkpointer=saver), attached(png()), THREAD)
         assert answers(done)[0].status == "success"
 
@@ -244,7 +244,7 @@ class TestWhatTheModelReads:
 class TestMiddleware:
     def test_a_paid_picture_that_cannot_be_decoded_does_not_end_the_conversation(self, talk: Talk) -> None:
         with FaultServer(result_at("/a.png"), files={"/a.png": reply(200, png_that_claims(300, 300))}) as server:
-            tool = WanImageTool(base_url=server.url, api_key=KEY, store=ImageStore())
+            tool = WanImageTool(base_url=server.url, api_key=KEY, store=WanStore())
             agent = agent_of(tool, calls({"prompt": "a"}), AIMessage("Done."), middleware=[WanImageMiddleware()])
             assert talk(agent, "A fox.")["messages"][-1].content == "Done."
 
@@ -288,8 +288,8 @@ class TestMiddleware:
         assert [label for label, _ in shown(model._seen[-1])] == ["upload_1:", f"{made}:"]
 
     def test_what_either_of_two_tools_made_is_shown(self, sandbox: Sandbox) -> None:
-        fast = WanImageTool(**access(sandbox, store=ImageStore()), name="fast")
-        fine = WanImageTool(**access(sandbox, store=ImageStore()), name="fine", model="wan2.7-image-pro")
+        fast = WanImageTool(**access(sandbox, store=WanStore()), name="fast")
+        fine = WanImageTool(**access(sandbox, store=WanStore()), name="fine", model="wan2.7-image-pro")
         script = [calls({"prompt": "a"}, name="fine"), calls({"prompt": "b"}, start=1, name="fast"), AIMessage("Done.")]
         model = ScriptedChatModel(script=script)
         agent = create_agent(model, tools=[fast, fine], middleware=[WanImageMiddleware()])
@@ -304,7 +304,7 @@ class TestMiddleware:
 
 
 def test_all_forms_of_an_image_are_one_upload() -> None:
-    from langchain_wan._conversation import Conversation
+    from langchain_wan._tool.conversation import Conversation
 
-    (upload,) = Conversation(ImageStore(), [HumanMessage([block]) for block in FORMS.values()], "1").uploads()
+    (upload,) = Conversation(WanStore(), [HumanMessage([block]) for block in FORMS.values()], "1").uploads()
     assert upload.name == "upload_1"

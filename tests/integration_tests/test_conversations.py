@@ -21,8 +21,8 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from PIL import Image
 
-from langchain_wan import Budget, ImageResult, ImageStore, WanImageTool
-from langchain_wan.sandbox import Sandbox
+from langchain_wan import Budget, ImageResult, WanImageTool, WanStore
+from langchain_wan.sandbox.app import Sandbox
 from tests.conftest import access, posts
 from tests.fault_server import png
 from tests.scripted import ScriptedChatModel, calls
@@ -141,7 +141,7 @@ def test_a_conversation_goes_on_after_a_restart(kept: str, talk: Talk, sandbox: 
     """Make two, edit the second, combine with the upload; then all of it again by a process that knows nothing."""
 
     def process(script: list[Any], said: HumanMessage | str) -> dict[str, Any]:
-        store = ImageStore(tmp_path / "images") if kept == "on disk" else ImageStore()
+        store = WanStore(tmp_path / "images") if kept == "on disk" else WanStore()
         tool = WanImageTool(**access(sandbox, store=store))
         with SqliteSaver.from_conn_string(str(tmp_path / "checkpoints.sqlite")) as saver:
             agent = create_agent(ScriptedChatModel(script=script), tools=[tool], checkpointer=saver)

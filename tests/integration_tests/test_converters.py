@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 
 from langchain_wan import WanImageTool
 from langchain_wan.middleware import WanImageMiddleware
-from langchain_wan.sandbox import Sandbox
+from langchain_wan.sandbox.app import Sandbox
 from tests.conftest import access
 from tests.fault_server import png
 from tests.integration_tests.test_conversations import attached

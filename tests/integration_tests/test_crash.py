@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from langchain_wan import ImageRequest, ImageStore, WanClient, errors
+from langchain_wan import ImageRequest, WanClient, WanStore, errors
 from tests.fault_server import KEY, Behaviour, FaultServer, answer, data_uri, png, reply, silence
 
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "1"))
@@ -25,10 +25,11 @@ MOST_STEPS = 20
 # Runs one generation and kills itself before it carries out step number `at`.
 SCRIPT = """
 import os, signal, sys
-from langchain_wan import ImageRequest, ImageStore, WanClient, client
+from langchain_wan import ImageRequest, WanStore, WanClient
+from langchain_wan._call.drivers import Driver
 
 url, key, folder, at = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
-real, done = client._Driver._perform, 0
+real, done = Driver._perform, 0
 
 def perform(self, step):
     global done
@@ -37,8 +38,8 @@ def perform(self, step):
     done += 1
     return real(self, step)
 
-client._Driver._perform = perform
-made = WanClient(base_url=url, api_key=key, store=ImageStore(folder))
+Driver._perform = perform
+made = WanClient(base_url=url, api_key=key, store=WanStore(folder))
 made.generate(ImageRequest(prompt="a fox", n=2, operation_id="mine"))
 print(done)
 """
@@ -54,7 +55,7 @@ def killed_at(step: int, server: FaultServer, folder: Path) -> bool:
 
 def check(server: FaultServer, folder: Path) -> str:
     """Start again after a kill; return how the operation ended."""
-    store = ImageStore(folder)
+    store = WanStore(folder)
     client = WanClient(base_url=server.url, api_key=KEY, store=store)
     before = len(server.posts)
     resumed = client.resume()
@@ -106,13 +107,13 @@ import sqlite3, sys
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.sqlite import SqliteSaver
-from langchain_wan import ImageStore, WanImageTool
+from langchain_wan import WanStore, WanImageTool
 from tests.scripted import ScriptedChatModel, calls
 
 url, key, folder, again = sys.argv[1:5]
 two = [calls({"prompt": "a fox"}, {"prompt": "a wolf"})]
 model = ScriptedChatModel(script=[AIMessage("Done.")] if again == "again" else [*two, AIMessage("Done.")])
-tool = WanImageTool(base_url=url, api_key=key, store=ImageStore(folder + "/store"))
+tool = WanImageTool(base_url=url, api_key=key, store=WanStore(folder + "/store"))
 saver = SqliteSaver(sqlite3.connect(folder + "/checkpoints.sqlite3", check_same_thread=False))
 agent = create_agent(model, tools=[tool], checkpointer=saver)
 state = None if again == "again" else {"messages": [HumanMessage("a fox and a wolf")]}
@@ -146,7 +147,7 @@ def test_an_agent_killed_in_two_parallel_calls_and_resumed_has_sent_two_requests
 def wait_for_a_finished_fox(server: FaultServer, folder: Path) -> None:
     until = time.monotonic() + 60
     while time.monotonic() < until:
-        if len(server.posts) == 2 and "done" in [entry.state for entry in ImageStore(folder).history()]:
+        if len(server.posts) == 2 and "done" in [entry.state for entry in WanStore(folder).history()]:
             time.sleep(0.3)  # the checkpointer writes down the finished call
             return
         time.sleep(0.05)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from langchain_wan import ImageResult, ImageStore, WanClient, errors
+from langchain_wan import ImageResult, WanClient, WanStore, errors
 from tests.fault_server import KEY, FaultServer, answer, data_uri, drip, drop, png, reply, silence
 
 Generate = Callable[..., ImageResult]
@@ -120,5 +120,5 @@ def test_a_proxy_carries_the_request_and_its_refusal_is_not_sent(generate: Gener
 def test_a_stand_in_for_a_key_is_not_cut_out_of_a_picture(generate: Generate) -> None:
     with FaultServer(reply(200, answer(data_uri()))) as server:
         assert (
-            generate(WanClient(base_url=server.url, api_key="A", store=ImageStore()), "a fox").images[0].read() == png()
+            generate(WanClient(base_url=server.url, api_key="A", store=WanStore()), "a fox").images[0].read() == png()
         )

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from langchain_core.rate_limiters import InMemoryRateLimiter
 
-from langchain_wan import ImageRequest, ImageResult, ImageStore, WanClient, errors
+from langchain_wan import ImageRequest, ImageResult, WanClient, WanStore, errors
 from langchain_wan.models import WanEvent
-from langchain_wan.sandbox import Sandbox
+from langchain_wan.sandbox.app import Sandbox
 from tests.conftest import access, posts
 
 Generate = Callable[..., ImageResult]
@@ -116,8 +116,8 @@ def test_a_string_opens_no_file_and_reaches_no_internal_host(source: str, sandbo
 
 
 def test_an_id_works_in_the_next_process_from_a_folder(sandbox: Sandbox, tmp_path: Path) -> None:
-    first = WanClient(**access(sandbox, store=ImageStore(tmp_path))).generate("a red fox")
-    later = WanClient(**access(sandbox, store=ImageStore(tmp_path)))
+    first = WanClient(**access(sandbox, store=WanStore(tmp_path))).generate("a red fox")
+    later = WanClient(**access(sandbox, store=WanStore(tmp_path)))
     result = later.generate(ImageRequest(prompt="make it night", images=(first.images[0].id,)))
     assert result.parents == [first.images[0].id]
     assert [entry.images for entry in later.store.history()] == [[result.images[0].id], [first.images[0].id]]
@@ -261,7 +261,7 @@ async def test_the_blocking_client_works_inside_a_running_loop(sandbox: Sandbox)
 
 
 def test_a_forked_process_can_go_on_with_the_same_client(sandbox: Sandbox, tmp_path: Path) -> None:
-    client = WanClient(**access(sandbox, store=ImageStore(tmp_path)))
+    client = WanClient(**access(sandbox, store=WanStore(tmp_path)))
     before = client.generate("a red fox").images[0]
     child = os.fork()
     if child == 0:  # pragma: no cover  the child
@@ -281,7 +281,7 @@ def _made_by_a_spawned_process(client: WanClient) -> str:
 
 
 def test_a_pickled_client_takes_its_key_from_the_other_process(sandbox: Sandbox, tmp_path: Path) -> None:
-    client = WanClient(**access(sandbox, store=ImageStore(tmp_path)))
+    client = WanClient(**access(sandbox, store=WanStore(tmp_path)))
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         made = pool.apply(_made_by_a_spawned_process, (client,))
     assert client.store.get(made) is not None
@@ -296,7 +296,7 @@ async def sent(service: Sandbox) -> None:
 
 async def test_a_cancelled_call_that_was_sent_is_still_saved(tmp_path: Path) -> None:
     with Sandbox(latency=0.5) as service:
-        client = WanClient(**access(service, store=ImageStore(tmp_path)))
+        client = WanClient(**access(service, store=WanStore(tmp_path)))
         request = ImageRequest(prompt="a red fox", operation_id="mine")
         task = asyncio.create_task(client.agenerate(request))
         await sent(service)
@@ -310,7 +310,7 @@ async def test_a_cancelled_call_that_was_sent_is_still_saved(tmp_path: Path) -> 
 
 async def test_a_call_cancelled_in_the_queue_sends_nothing() -> None:
     with Sandbox(latency=0.5) as service:
-        client = WanClient(**access(service, max_concurrency=1, store=ImageStore()))
+        client = WanClient(**access(service, max_concurrency=1, store=WanStore()))
         first = asyncio.create_task(client.agenerate("first"))
         await sent(service)
         second = asyncio.create_task(client.agenerate("second"))
@@ -325,10 +325,10 @@ async def test_a_call_cancelled_in_the_queue_sends_nothing() -> None:
 
 def test_what_was_not_retrieved_is_resumed_without_paying(tmp_path: Path, generate: Generate) -> None:
     with Sandbox(url_ttl=3600) as service:
-        client = WanClient(**access(service, store=ImageStore(tmp_path), download_timeout=0.0001))
+        client = WanClient(**access(service, store=WanStore(tmp_path), download_timeout=0.0001))
         with pytest.raises(errors.PaidButNotRetrievedError):
             generate(client, ImageRequest(prompt="a red fox", n=2))
-        later = WanClient(**access(service, store=ImageStore(tmp_path)))
+        later = WanClient(**access(service, store=WanStore(tmp_path)))
         resumed: Any = later.resume()
         assert [len(result.images) for result in resumed] == [2]
         assert asyncio.run(later.aresume()) == []

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 from langchain_core.messages import ToolMessage
 
-from langchain_wan import Budget, ImageRequest, ImageStore, RetryPolicy, WanClient, WanImageTool, errors
-from langchain_wan._addresses import target_of
+from langchain_wan import Budget, ImageRequest, RetryPolicy, WanClient, WanImageTool, WanStore, errors
+from langchain_wan._net.addresses import parse_target
 from tests.fault_server import KEY, FaultServer, Received, answer, data_uri, png, reply
 from tests.hostile import HOSTILE, HOSTILE_NAMES, HOSTILE_REDIRECTS, METADATA, REBINDS, Network, network
 
@@ -28,7 +28,7 @@ REFUSAL = "One of `images` can't be used."
 ASYNC = pytest.mark.parametrize("asynchronous", [False, True], ids=["blocking", "async"])
 
 
-class Service:
+class Endpoint:
     """A fault server that answers with the image that a test names, and redirects to where it says."""
 
     def __init__(self) -> None:
@@ -50,21 +50,21 @@ class Service:
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[Service]:
-    made = Service()
+def service() -> Iterator[Endpoint]:
+    made = Endpoint()
     with made.server:
         yield made
 
 
 @pytest.fixture
-def net(service: Service) -> Iterator[Network]:
+def net(service: Endpoint) -> Iterator[Network]:
     service.shown = data_uri()
     with network(service.server.port) as seen:
         yield seen
 
 
-def tool_for(service: Service, **settings: Any) -> WanImageTool:
-    given = {"retry": ONCE, "store": ImageStore(), "budget": Budget(max_usd=1), **settings}
+def tool_for(service: Endpoint, **settings: Any) -> WanImageTool:
+    given = {"retry": ONCE, "store": WanStore(), "budget": Budget(max_usd=1), **settings}
     return WanImageTool(base_url=service.server.url, api_key=KEY, **given)
 
 
@@ -89,7 +89,7 @@ REFERENCES = [
 
 @ASYNC
 @pytest.mark.parametrize(("group", "mode"), REFERENCES)
-def test_a_models_reference(group: str, mode: Any, asynchronous: bool, service: Service, net: Network) -> None:
+def test_a_models_reference(group: str, mode: Any, asynchronous: bool, service: Endpoint, net: Network) -> None:
     """Refused with one text, as the second of two; nothing is sent, nothing held, nobody internal is dialled."""
     tool = tool_for(service, reference_urls=mode)
     budget: Any = tool.budget
@@ -111,12 +111,12 @@ def test_a_models_reference(group: str, mode: Any, asynchronous: bool, service: 
 
 @ASYNC
 @pytest.mark.parametrize("group", [name for name in HOSTILE if name not in ("paths", "ids", "data URIs")])
-def test_a_result_url_of_the_gateway(group: str, asynchronous: bool, service: Service, net: Network) -> None:
+def test_a_result_url_of_the_gateway(group: str, asynchronous: bool, service: Endpoint, net: Network) -> None:
     """The image is paid and lost, and said to be; nobody internal is dialled, and the money is settled once."""
     wrong: list[Any] = []
     for place, hostile in enumerate(one for one in HOSTILE[group] if not one.startswith("data:")):
         budget = Budget(max_usd=1)
-        client = WanClient(base_url=service.server.url, api_key=KEY, retry=ONCE, store=ImageStore(), budget=budget)
+        client = WanClient(base_url=service.server.url, api_key=KEY, retry=ONCE, store=WanStore(), budget=budget)
         service.shown = hostile
         request = ImageRequest(prompt=f"{place}")
         before = len(service.server.requests)
@@ -136,19 +136,19 @@ def test_a_result_url_of_the_gateway(group: str, asynchronous: bool, service: Se
 
 @ASYNC
 @pytest.mark.parametrize("location", HOSTILE_REDIRECTS)
-def test_a_redirect(location: str, asynchronous: bool, service: Service, net: Network) -> None:
+def test_a_redirect(location: str, asynchronous: bool, service: Endpoint, net: Network) -> None:
     service.location = location
     refused = asked(tool_for(service, reference_urls="fetch"), ["http://public.com/hop"], asynchronous)
     assert (refused.status, refused.content) == ("error", REFUSAL)
     service.shown = "http://public.com/hop"
-    client = WanClient(base_url=service.server.url, api_key=KEY, store=ImageStore(), download_timeout=5)
+    client = WanClient(base_url=service.server.url, api_key=KEY, store=WanStore(), download_timeout=5)
     with pytest.raises(errors.PaidButNotRetrievedError):
         asyncio.run(client.agenerate("x")) if asynchronous else client.generate("x")
     assert net.forbidden() == []
 
 
 @ASYNC
-def test_what_is_good_is_not_refused(asynchronous: bool, service: Service, net: Network) -> None:
+def test_what_is_good_is_not_refused(asynchronous: bool, service: Endpoint, net: Network) -> None:
     tool = tool_for(service, reference_urls="fetch", scope="store")
     service.location = "http://sub.public.com/a.png"
     for url in ("http://public.com/a.png", "http://public.com:80/a.png?x=1#top", "http://bücher.de/a.png"):
@@ -165,7 +165,7 @@ def test_what_is_good_is_not_refused(asynchronous: bool, service: Service, net: 
 
 @ASYNC
 def test_a_name_is_resolved_once_and_the_answer_that_was_judged_is_dialled(
-    asynchronous: bool, service: Service, net: Network
+    asynchronous: bool, service: Endpoint, net: Network
 ) -> None:
     tool = tool_for(service, reference_urls="fetch", scope="store")
     assert asked(tool, [f"http://{REBINDS}/a.png"], asynchronous).status == "success"
@@ -176,7 +176,7 @@ def test_a_name_is_resolved_once_and_the_answer_that_was_judged_is_dialled(
 
 @ASYNC
 def test_proxies_of_the_environment_are_not_used(
-    asynchronous: bool, service: Service, net: Network, monkeypatch: pytest.MonkeyPatch
+    asynchronous: bool, service: Endpoint, net: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
@@ -187,7 +187,7 @@ def test_proxies_of_the_environment_are_not_used(
 
 
 @ASYNC
-def test_internal_networks_can_be_allowed_with_their_names_and_ports(asynchronous: bool, service: Service) -> None:
+def test_internal_networks_can_be_allowed_with_their_names_and_ports(asynchronous: bool, service: Endpoint) -> None:
     port = service.server.port
     own = f"http://localhost:{port}/a.png"
     for networks, status in (((), "error"), (("10.0.0.0/8",), "error"), (("127.0.0.0/8", "::1/128"), "success")):
@@ -201,7 +201,7 @@ def test_internal_networks_can_be_allowed_with_their_names_and_ports(asynchronou
         assert seen.dialled == []
 
 
-def test_every_refusal_is_the_same_and_teaches_nothing(service: Service, net: Network, tmp_path: Path) -> None:
+def test_every_refusal_is_the_same_and_teaches_nothing(service: Endpoint, net: Network, tmp_path: Path) -> None:
     """A poisoned page tells the model to pass these, one after the other."""
     secret = tmp_path / "secret.png"
     secret.write_bytes(png())
@@ -230,7 +230,7 @@ def test_every_refusal_is_the_same_and_teaches_nothing(service: Service, net: Ne
 
 
 def test_a_refusal_reads_no_file(
-    service: Service, net: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    service: Endpoint, net: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[str] = []
     real_open = open
@@ -252,11 +252,11 @@ def test_a_refusal_reads_no_file(
 def test_a_hostile_name_is_one_that_the_text_rules_let_through() -> None:
     """Else the tests of what is dialled would test the text rules once more."""
     for url in HOSTILE_NAMES:
-        assert target_of(url).host
+        assert parse_target(url).host
 
 
 def test_logs_hold_neither_hosts_queries_nor_addresses(
-    service: Service, net: Network, caplog: pytest.LogCaptureFixture
+    service: Endpoint, net: Network, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     tool = tool_for(service, reference_urls="fetch")

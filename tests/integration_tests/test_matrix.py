@@ -26,10 +26,10 @@ from langchain_wan import (
     Budget,
     ImageRequest,
     ImageResult,
-    ImageStore,
     RetryPolicy,
     WanClient,
     WanImageGenerator,
+    WanStore,
     errors,
 )
 from tests.canary import LARGEST_TRACE, files_with_key, holds_key, requests_with_key, shown_of, shown_of_run
@@ -78,7 +78,7 @@ class Case:
         self.generate: Generate = lambda client, request: generate(Traced(client, self.collector), request)
         self.raised: list[BaseException] = []
         self.budget = Budget(max_usd=1)
-        self.store = ImageStore(folder / "store")
+        self.store = WanStore(folder / "store")
 
     def client(self, url: str, **settings: Any) -> WanClient:
         given = {"retry": QUICK, "timeout": 5, "store": self.store, "budget": self.budget, **settings}
@@ -203,13 +203,13 @@ def test_3_a_certificate_that_is_not_accepted_is_not_tried_again(
 
 
 def trust(authority: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from langchain_wan import _guard
+    from langchain_wan._net import transport
 
     if authority is not None:
         authority.cert_pem.write_to_path(folder / "ca.pem")
         monkeypatch.setenv("SSL_CERT_FILE", str(folder / "ca.pem"))
-    _guard.tls_context.cache_clear()
-    monkeypatch.setattr(_guard, "tls_context", _guard.tls_context.__wrapped__)
+    transport.tls_context.cache_clear()
+    monkeypatch.setattr(transport, "tls_context", transport.tls_context.__wrapped__)
 
 
 def test_3_a_trusted_certificate_is_accepted(
@@ -326,9 +326,9 @@ def test_12_a_gzip_bomb_is_refused_without_unpacking_it(case: Case) -> None:
 
 
 def test_13_an_answer_without_end_is_cut_at_the_cap(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    from langchain_wan import _exchange
+    from langchain_wan._net import send
 
-    monkeypatch.setattr(_exchange, "ANSWER_CAP", 2**20)
+    monkeypatch.setattr(send, "ANSWER_CAP", 2**20)
 
     def endless(connection: socket.socket, request: Any) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
@@ -565,7 +565,7 @@ def test_54_a_named_budget_keeps_its_hold_over_a_restart(case: Case, tmp_path: P
     case.budget = Budget(max_images=2, max_usd=1, name="team")
     with FaultServer(drop, GOOD) as server:
         case.is_uncertain(case.fails(server.url, errors.PaymentUncertainError))
-        case.store = ImageStore(tmp_path / "store")
+        case.store = WanStore(tmp_path / "store")
         case.budget = Budget(max_images=2, max_usd=1, name="team")
         assert case.generate(case.client(server.url), "a wolf").images
         assert case.money() == (PRICE, PRICE)
@@ -609,13 +609,13 @@ def test_55_56_59_a_store_that_cannot_be_used_refuses_before_paying(case: Case, 
 def test_59_a_locked_ledger_refuses_before_paying(case: Case, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import sqlite3
 
-    from langchain_wan import _database
+    from langchain_wan._storage import sqlite
 
-    monkeypatch.setattr(_database, "BUSY_TIMEOUT", 0.2)
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT", 0.2)
     case.store.add(png())
     other = sqlite3.connect(tmp_path / "store" / "ledger.sqlite3", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    case.store = ImageStore(tmp_path / "store")
+    case.store = WanStore(tmp_path / "store")
     with FaultServer(GOOD) as server:
         error = case.fails(server.url, errors.StoreError)
         assert server.posts == []

@@ -28,11 +28,11 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from langchain_wan import (
     ImageRequest,
     ImageResult,
-    ImageStore,
     WanClient,
     WanConfigurationError,
     WanImageGenerator,
     WanImageTool,
+    WanStore,
     errors,
 )
 from tests.canary import files_with_key, holds_key, shown_of_run
@@ -134,7 +134,7 @@ def hostile_call(kind: str) -> str:
     """Make an image whose download is hostile, in a process whose memory is looked at."""
 
     with FaultServer(result_at("/a.png"), files={"/a.png": DOWNLOADS[kind]}) as server:
-        client = WanClient(base_url=server.url, api_key=KEY, store=ImageStore(), download_timeout=3)
+        client = WanClient(base_url=server.url, api_key=KEY, store=WanStore(), download_timeout=3)
         try:
             result = client.generate("a fox")
         except errors.PaidButNotRetrievedError:
@@ -158,7 +158,7 @@ def test_41_bombs_end_within_their_caps(kind: str) -> None:
 def test_58_a_blob_that_changed_on_disk_is_an_error_and_not_another_picture(
     size: tuple[int, int], tmp_path: Path
 ) -> None:
-    store = ImageStore(tmp_path)
+    store = WanStore(tmp_path)
     image = store.add(png("red", size))
     (path,) = tmp_path.glob("blobs/*/*")
     data = bytearray(path.read_bytes())
@@ -190,7 +190,7 @@ def test_60_62_odd_text_is_sent_unchanged_and_stays_plain_text(kind: str, case: 
     assert sent.json["messages"][0]["content"][-1] == {"type": "text", "text": text}
     assert result.prompt == text
     assert ImageResult.model_validate_json(result.model_dump_json()) == result
-    (entry,) = ImageStore(case.store.path).history()
+    (entry,) = WanStore(case.store.path).history()
     assert entry.prompt == text
     assert result.metadata == {"note": text[:200]}
     traced = json.loads(dumps(case.collector.traced_runs[0].outputs))
@@ -299,7 +299,7 @@ def test_69_a_service_that_quotes_the_key_spreads_it_nowhere(
 def test_69_an_interrupted_call_shows_no_key_in_the_locals_of_its_frames() -> None:
     """Ctrl-C while the picture is painted, in a program that prints locals."""
     with FaultServer(silence(20)) as server:
-        client = WanClient(base_url=server.url, api_key=KEY, store=ImageStore())
+        client = WanClient(base_url=server.url, api_key=KEY, store=WanStore())
         report = ""
         signal.signal(signal.SIGALRM, signal.default_int_handler)
         signal.setitimer(signal.ITIMER_REAL, 1)
@@ -325,7 +325,7 @@ def test_69_an_agent_leaves_the_key_nowhere(
         AIMessage("Done."),
     ]
     with FaultServer() as server, SqliteSaver.from_conn_string(str(tmp_path / "checkpoints.sqlite")) as saver:
-        tool = WanImageTool(base_url=server.url, api_key=KEY, store=ImageStore(tmp_path / "images"))
+        tool = WanImageTool(base_url=server.url, api_key=KEY, store=WanStore(tmp_path / "images"))
         agent = create_agent(ScriptedChatModel(script=script), tools=[tool], checkpointer=saver)
         state: Any = {"messages": [HumanMessage("A fox.")]}
         shown = [
@@ -375,7 +375,7 @@ def test_70_proxies_of_the_environment_are_not_used_for_the_paid_call(
 def test_the_ledger_of_a_store_is_plain_json_and_text(tmp_path: Path) -> None:
     """Nothing in a store is unpickled or loaded as code."""
     with FaultServer() as server:
-        WanClient(base_url=server.url, api_key=KEY, store=ImageStore(tmp_path)).generate(TEXTS["lc"])
+        WanClient(base_url=server.url, api_key=KEY, store=WanStore(tmp_path)).generate(TEXTS["lc"])
     with sqlite3.connect(tmp_path / "ledger.sqlite3") as database:
         kinds = {kind for (kind,) in database.execute("SELECT DISTINCT typeof(request) FROM operations")}
         (request,) = database.execute("SELECT request FROM operations").fetchone()

@@ -14,7 +14,7 @@ from mcp.shared.memory import create_connected_server_and_client_session
 from mcp.types import CallToolResult, TextContent
 
 from langchain_wan import Budget, WanImageTool
-from langchain_wan.sandbox import Sandbox
+from langchain_wan.sandbox.app import Sandbox
 from tests.conftest import access, posts
 from tests.integration_tests.test_conversations import sent_pictures
 
@@ -26,7 +26,7 @@ async def client_of(tool: WanImageTool) -> AsyncIterator[ClientSession]:
         yield session
 
 
-def text_of(result: CallToolResult) -> str:
+def find_text(result: CallToolResult) -> str:
     assert isinstance(result.content[0], TextContent)
     return result.content[0].text
 
@@ -44,7 +44,7 @@ async def test_an_image_is_made_and_edited_by_its_id(sandbox: Sandbox) -> None:
     tool = WanImageTool(**access(sandbox))
     async with client_of(tool) as client:
         made = await client.call_tool("wan_image", {"prompt": "a red fox"})
-        (name,) = re.findall(r"img_[0-9a-z]{13}", text_of(made))
+        (name,) = re.findall(r"img_[0-9a-z]{13}", find_text(made))
         edited = await client.call_tool("wan_image", {"prompt": "make it night", "images": [name]})
     assert not made.isError
     assert not edited.isError
@@ -59,7 +59,7 @@ async def test_an_error_is_one_that_the_client_sees_as_one(arguments: dict[str, 
     async with client_of(tool) as client:
         refused = await client.call_tool("wan_image", arguments)
     assert refused.isError
-    assert "Traceback" not in text_of(refused)
+    assert "Traceback" not in find_text(refused)
     assert posts(sandbox) == []
 
 
@@ -69,8 +69,8 @@ async def test_the_text_of_an_error_is_the_advice(sandbox: Sandbox) -> None:
         refused = await client.call_tool("wan_image", {"prompt": "a fox"})
         unknown = await client.call_tool("wan_image", {"prompt": "a fox", "images": ["img_0000000000000"]})
     assert refused.isError
-    assert text_of(refused).endswith("The image budget does not allow this call. Tell the user; do not call again.")
-    assert text_of(unknown).endswith("One of `images` can't be used.")
+    assert find_text(refused).endswith("The image budget does not allow this call. Tell the user; do not call again.")
+    assert find_text(unknown).endswith("One of `images` can't be used.")
 
 
 async def test_what_only_the_operator_can_mend_is_in_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:
@@ -78,6 +78,6 @@ async def test_what_only_the_operator_can_mend_is_in_the_log_alone(caplog: pytes
         tool = WanImageTool(**access(service), handle_tool_error=False)
         async with client_of(tool) as client:
             refused = await client.call_tool("wan_image", {"prompt": "a fox"})
-    assert "unavailable" in text_of(refused)
-    assert "credit" not in text_of(refused)
+    assert "unavailable" in find_text(refused)
+    assert "credit" not in find_text(refused)
     assert "credit" in caplog.text

@@ -17,9 +17,9 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from PIL import Image
 
-from langchain_wan import ImageStore, WanImageTool, errors
+from langchain_wan import WanImageTool, WanStore, errors
 from langchain_wan.middleware import WanImageMiddleware
-from langchain_wan.sandbox import Sandbox
+from langchain_wan.sandbox.app import Sandbox
 from tests.conftest import access
 from tests.fault_server import png
 from tests.integration_tests.test_conversations import IMAGE_ID, THREAD, attached, ids_in
@@ -164,7 +164,7 @@ def test_a_name_is_shown_only_if_the_tool_would_resolve_it(tool: WanImageTool) -
 
 
 def test_a_scope_function_sees_context_and_config(sandbox: Sandbox) -> None:
-    store = ImageStore()
+    store = WanStore()
     image = store.add(png(), scope="anna")
     tool = WanImageTool(**access(sandbox, store=store), scope=lambda runtime: runtime.context["user"])
     model = ScriptedChatModel(script=[AIMessage("I see."), AIMessage("I see nothing.")])
@@ -175,7 +175,7 @@ def test_a_scope_function_sees_context_and_config(sandbox: Sandbox) -> None:
 
 
 def test_a_supervisor_sees_what_its_sub_agent_made_and_names_uploads_for_it(sandbox: Sandbox) -> None:
-    store = ImageStore()
+    store = WanStore()
     tool = WanImageTool(**access(sandbox, store=store))
     edit_upload = calls({"prompt": "on a beach", "images": ["upload_1"]})
     worker = create_agent(
@@ -209,7 +209,7 @@ def test_a_store_that_fails_does_not_end_the_conversation(
     ask: Ask, sandbox: Sandbox, tmp_path: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "images").write_text("a file where a folder should be")
-    tool = WanImageTool(**access(sandbox, store=ImageStore(tmp_path / "images")))
+    tool = WanImageTool(**access(sandbox, store=WanStore(tmp_path / "images")))
     model = ScriptedChatModel(script=[AIMessage("Hello.")])
     agent = create_agent(model, tools=[tool], middleware=[WanImageMiddleware()])
     assert ask(agent, attached(png()))["messages"][-1].content == "Hello."

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from langchain_wan.sandbox import Sandbox
+from langchain_wan.sandbox.app import Sandbox
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))

@@ -14,7 +14,7 @@ import pytest
 from openai.types.chat import ChatCompletion
 from PIL import Image
 
-from langchain_wan.sandbox import Sandbox
+from langchain_wan.sandbox.app import Sandbox
 
 PROMPT: Any = {"type": "text", "text": "a red fox in fresh snow"}
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from langchain_wan import Budget, ImageRequest, ImageStore, WanClient, errors
+from langchain_wan import Budget, ImageRequest, WanClient, WanStore, errors
 from tests.fault_server import KEY, FaultServer, answer, data_uri, reply
 
 RACER = """
 import sys
-from langchain_wan import ImageRequest, ImageStore, WanClient
-client = WanClient(base_url=sys.argv[1], api_key=sys.argv[2], store=ImageStore(sys.argv[3]))
+from langchain_wan import ImageRequest, WanStore, WanClient
+client = WanClient(base_url=sys.argv[1], api_key=sys.argv[2], store=WanStore(sys.argv[3]))
 order = list(range(20)); order = order[int(sys.argv[4]) :] + order[: int(sys.argv[4])]
 for number in order:
     result = client.generate(ImageRequest(prompt=f"fox {number}", operation_id=f"operation {number}"))
@@ -38,7 +38,7 @@ def test_sixteen_processes_race_on_twenty_operations_and_pay_twenty(tmp_path: Pa
 
 @pytest.mark.parametrize("kind", ["memory", "disk"])
 def test_threads_that_race_on_one_operation_pay_once(kind: str, tmp_path: Path) -> None:
-    store = ImageStore() if kind == "memory" else ImageStore(tmp_path)
+    store = WanStore() if kind == "memory" else WanStore(tmp_path)
     with FaultServer(reply(200, answer(data_uri()), after=0.2)) as server:
         client = WanClient(base_url=server.url, api_key=KEY, store=store)
         results: list[Any] = []
@@ -59,7 +59,7 @@ def test_threads_that_race_on_one_operation_pay_once(kind: str, tmp_path: Path) 
 def test_forty_callers_on_a_budget_for_four_images_pay_four(name: str | None) -> None:
     budget = Budget(max_images=4, name=name)
     with FaultServer(reply(200, answer(data_uri()), after=0.05)) as server:
-        client = WanClient(base_url=server.url, api_key=KEY, budget=budget, store=ImageStore(), max_concurrency=40)
+        client = WanClient(base_url=server.url, api_key=KEY, budget=budget, store=WanStore(), max_concurrency=40)
         ends: list[str] = []
 
         def call(number: int) -> None:

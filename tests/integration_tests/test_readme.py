@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage
 
-from langchain_wan.sandbox import Sandbox
+from langchain_wan.sandbox.app import Sandbox
 from tests.conftest import posts
 from tests.integration_tests.test_agents import ids_in
 from tests.scripted import ScriptedChatModel, calls

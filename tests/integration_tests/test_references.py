@@ -12,7 +12,7 @@ import matplotlib as mpl
 import pytest
 from PIL import Image, ImageDraw
 
-from langchain_wan import ImageRequest, ImageResult, ImageStore, WanClient, errors
+from langchain_wan import ImageRequest, ImageResult, WanClient, WanStore, errors
 from tests.fault_server import KEY, FaultServer, png
 
 Generate = Callable[..., ImageResult]
@@ -102,7 +102,7 @@ def test_many_large_images_fit_into_one_request(sent: Callable[..., list[bytes]]
 
 
 def test_input_images_are_stored_and_are_the_parents(generate: Generate) -> None:
-    store = ImageStore()
+    store = WanStore()
     with FaultServer() as server:
         client = WanClient(base_url=server.url, api_key=KEY, store=store)
         result = generate(client, ImageRequest(prompt="x", images=(PHOTOGRAPH,)))

@@ -14,7 +14,7 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.types import RetryPolicy as GraphRetryPolicy
 
-from langchain_wan import ImageStore, WanImageGenerator, WanImageTool, errors
+from langchain_wan import WanImageGenerator, WanImageTool, WanStore, errors
 from tests.fault_server import KEY, FaultServer, silence
 from tests.scripted import ScriptedChatModel, calls
 
@@ -29,7 +29,7 @@ def invoked(runnable: Any, value: Any, asynchronous: bool, config: Any = None) -
 
 
 def settings(server: FaultServer, **more: Any) -> dict[str, Any]:
-    return {"base_url": server.url, "api_key": KEY, "timeout": 0.3, "store": ImageStore(), **more}
+    return {"base_url": server.url, "api_key": KEY, "timeout": 0.3, "store": WanStore(), **more}
 
 
 def test_with_retry_sends_once(asynchronous: bool) -> None:

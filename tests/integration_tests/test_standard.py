@@ -9,7 +9,7 @@ import pytest
 from langchain_tests.integration_tests import ToolsIntegrationTests
 
 from langchain_wan import WanImageTool
-from langchain_wan.sandbox import Sandbox
+from langchain_wan.sandbox.app import Sandbox
 
 
 class TestWanImageTool(ToolsIntegrationTests):

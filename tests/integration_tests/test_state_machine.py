@@ -18,17 +18,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 from pydantic import SecretStr
 
-from langchain_wan import Budget, ImageRequest, ImageStore, errors
-from langchain_wan._flow import generation
-from langchain_wan._owners import forget_owners
-from langchain_wan._retrieval import resumed
-from langchain_wan._steps import Acquire, Call, Flow, Job, Notify, Release, Send, SendAll, Sleep, Step, Work
-from langchain_wan._wire import Lost, NotSent, Outcome, Reply
+from langchain_wan import Budget, ImageRequest, WanStore, errors
+from langchain_wan._call.delivery import resumed
+from langchain_wan._call.flow import generation
+from langchain_wan._call.job import Call, Job
+from langchain_wan._call.steps import Acquire, Flow, Notify, Release, Send, SendAll, Sleep, Step, Work
+from langchain_wan._net.endpoint import Endpoint
+from langchain_wan._net.messages import Lost, NotSent, Outcome, Reply
+from langchain_wan._storage.owners import forget_owners
 from langchain_wan.models import ImageResult
-from langchain_wan.settings import Service, WanSettings
+from langchain_wan.settings import WanSettings
 from tests.fault_server import answer, data_uri, png, refusal
 
-SERVICE = Service("https://api.aisa.one/v1", SecretStr("sk-test"), None)
+SERVICE = Endpoint("https://api.aisa.one/v1", SecretStr("sk-test"), None)
 STEPS = int(os.environ.get("MACHINE_STEPS", "2000"))
 STEPS_OF_ONE_LIFE = 50
 CAP = Decimal("0.45")
@@ -43,7 +45,7 @@ ENDS: dict[str, Outcome] = {
     "cut": Lost("read", "the connection broke", b"{"),
     "refused": Reply(400, {}, refusal("invalid_parameter_error")),
     "bad gateway": Reply(502, {}, b""),
-    "not sent": NotSent("no connection could be made", passing=False),
+    "not sent": NotSent("no connection could be made", transient=False),
 }
 
 
@@ -61,7 +63,7 @@ class Lives(RuleBasedStateMachine):
 
     def start(self) -> None:
         forget_owners()
-        self.store = ImageStore(self.folder)
+        self.store = WanStore(self.folder)
         self.budget = Budget(max_usd=CAP, name="all")
         self.settings = WanSettings(store=self.store, budget=self.budget)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langchain_wan._addresses import MAX_URL, RefusedAddressError, Target, check_address, target_of
+from langchain_wan._net.addresses import MAX_URL, RefusedAddressError, Target, check_address, parse_target
 
 GOOD = {
     "https://example.com/a.png": ("https", "example.com", 443),
@@ -276,7 +276,7 @@ HOSTILE = {
 def refused(url: str, **allowed: Any) -> bool:
     """Whether a URL is refused; any other error than ours fails the test."""
     try:
-        target_of(url, **allowed)
+        parse_target(url, **allowed)
     except RefusedAddressError:
         return True
     return False
@@ -284,7 +284,7 @@ def refused(url: str, **allowed: Any) -> bool:
 
 @pytest.mark.parametrize("url", GOOD)
 def test_a_plain_url_of_a_public_host_is_read(url: str) -> None:
-    assert target_of(url) == Target(*GOOD[url])
+    assert parse_target(url) == Target(*GOOD[url])
 
 
 @pytest.mark.parametrize("group", HOSTILE)
@@ -302,7 +302,7 @@ def test_a_refusal_quotes_nothing_of_the_url() -> None:
     said = set()
     for url in (url for group in HOSTILE.values() for url in group):
         with pytest.raises(RefusedAddressError) as caught:
-            target_of(url)
+            parse_target(url)
         said.add(str(caught.value))
     assert 3 <= len(said) <= 10
     assert all(len(text) < 60 and "://" not in text for text in said)
@@ -328,7 +328,7 @@ def test_a_url_may_be_as_long_as_the_limit() -> None:
 )
 def test_the_sandbox_is_allowed_at_its_own_host_and_port(url: str, target: Target) -> None:
     allowed = frozenset({("127.0.0.1", 8765), ("localhost", 8765)})
-    assert target_of(url, allowed=allowed) == target
+    assert parse_target(url, allowed=allowed) == target
     assert refused(url)
 
 
@@ -374,7 +374,7 @@ def test_nothing_beside_the_sandbox_is_allowed_with_it(url: str) -> None:
 )
 def test_the_http_client_reads_the_same_host(url: str) -> None:
     try:
-        target = target_of(url)
+        target = parse_target(url)
     except RefusedAddressError:
         return
     read = httpx.URL(url)
@@ -451,7 +451,7 @@ URLS = (
 @settings(deadline=None, max_examples=600)
 def test_any_text_is_refused_or_read_as_the_http_client_reads_it(url: str) -> None:
     try:
-        target = target_of(url)
+        target = parse_target(url)
     except RefusedAddressError:
         return
     read = httpx.URL(url)

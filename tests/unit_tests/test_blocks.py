@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from langchain_core.messages import HumanMessage
 from langchain_core.messages.content import create_image_block
 
-from langchain_wan._blocks import block_source, is_image_block, text_of
+from langchain_wan._media.blocks import block_source, find_text, is_image_block
 
 URL = "https://example.com/a.png"
 DATA = "iVBORw0KGgo="
@@ -137,11 +137,11 @@ def test_a_block_is_not_changed_by_reading_it() -> None:
     ],
 )
 def test_the_text_of_a_message_is_that_of_its_text_blocks(content: Any, text: str) -> None:
-    assert text_of(content) == text
+    assert find_text(content) == text
 
 
 def test_base64_never_becomes_text() -> None:
-    assert all(DATA not in text_of([block]) for block, _ in FORMS.values())
+    assert all(DATA not in find_text([block]) for block, _ in FORMS.values())
 
 
 def blocks_of(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
@@ -163,4 +163,4 @@ def test_any_block_holds_text_bytes_or_nothing(block: dict[str, Any]) -> None:
     source = block_source(block)
     assert source is None or isinstance(source, str | bytes)
     assert source != ""
-    assert not (is_image_block(block) and text_of([block]))
+    assert not (is_image_block(block) and find_text([block]))

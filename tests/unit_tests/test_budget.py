@@ -18,15 +18,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from langchain_wan._flow import generation
-from langchain_wan._pixels import png_of
-from langchain_wan._steps import Call, Job, Notify, Send, Sleep, Work
-from langchain_wan._wire import Reply
-from langchain_wan.budget import PRICES_USD, Budget, over_budget, price_usd
+from langchain_wan._call.flow import generation
+from langchain_wan._call.job import Call, Job
+from langchain_wan._call.steps import Notify, Send, Sleep, Work
+from langchain_wan._media.encode import encode_png
+from langchain_wan._net.messages import Reply
+from langchain_wan._services.catalog import PRICES_USD, price_usd
+from langchain_wan.budget import Budget, over_budget
 from langchain_wan.client import WanClient
 from langchain_wan.errors import BudgetExceededError, InvalidImageRequestError
-from langchain_wan.models import ImageRequest, ImageResult
-from langchain_wan.store import ImageStore
+from langchain_wan.models import ImageResult
+from langchain_wan.requests import ImageRequest
+from langchain_wan.store import WanStore
 
 PRICE, ZERO, ONE = Decimal("0.030"), Decimal(0), Decimal(1)
 
@@ -359,9 +362,9 @@ def test_the_repr_shows_the_limits_that_are_set() -> None:
 
 def made(client: WanClient) -> ImageResult:
     """The result of one image, its flow carried out by hand."""
-    data = base64.b64encode(png_of(Image.new("RGB", (8, 8), "red"))).decode()
+    data = base64.b64encode(encode_png(Image.new("RGB", (8, 8), "red"))).decode()
     answer = Reply(200, {}, json.dumps({"choices": [{"message": {"content": [{"image": data}]}}]}).encode())
-    flow = generation(Job(ImageRequest(prompt="a fox"), client, client.service(), Call(), time.monotonic))
+    flow = generation(Job(ImageRequest(prompt="a fox"), client, client.endpoint(), Call(), time.monotonic))
     outcome: Any = None
     while True:
         try:
@@ -376,13 +379,13 @@ def made(client: WanClient) -> ImageResult:
 
 def test_a_named_budget_tells_what_the_store_counted() -> None:
     budget = Budget(max_usd=1, name="team")
-    client = WanClient(api_key="sk-test", base_url="http://127.0.0.1:9/v1", store=ImageStore(), budget=budget)
+    client = WanClient(api_key="sk-test", base_url="http://127.0.0.1:9/v1", store=WanStore(), budget=budget)
     assert made(client).cost_usd == PRICE
     assert (budget.spent_usd, budget.held_usd, budget.remaining_usd) == (PRICE, ZERO, Decimal("0.97"))
 
 
 def test_a_named_budget_of_the_same_name_and_store_counts_together() -> None:
-    store = ImageStore()
+    store = WanStore()
     access: dict[str, Any] = {"api_key": "sk-test", "base_url": "http://127.0.0.1:9/v1", "store": store}
     made(WanClient(**access, budget=Budget(max_usd="0.05", name="team")))
     with pytest.raises(BudgetExceededError):
@@ -392,7 +395,7 @@ def test_a_named_budget_of_the_same_name_and_store_counts_together() -> None:
 
 def test_an_unnamed_budget_is_settled_by_a_call() -> None:
     budget = Budget(max_usd="0.05")
-    client = WanClient(api_key="sk-test", base_url="http://127.0.0.1:9/v1", store=ImageStore(), budget=budget)
+    client = WanClient(api_key="sk-test", base_url="http://127.0.0.1:9/v1", store=WanStore(), budget=budget)
     made(client)
     assert (budget.spent_usd, budget.held_usd) == (PRICE, ZERO)
     with pytest.raises(BudgetExceededError):

@@ -11,10 +11,10 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from langchain_wan import ImageStore, WanClient, __version__
-from langchain_wan.cli import app
+from langchain_wan import WanClient, WanStore, __version__
+from langchain_wan.cli.app import app
 from langchain_wan.errors import PaidButNotRetrievedError
-from langchain_wan.sandbox import Sandbox
+from langchain_wan.sandbox.app import Sandbox
 from tests.conftest import posts
 
 IMAGE_ID = re.compile(r"img_[0-9a-z]{13}")
@@ -121,7 +121,7 @@ def test_history_resume_and_resolve_show_and_settle_what_is_open(
 
 def test_resume_fetches_what_was_paid(service: Sandbox, tmp_path: Path) -> None:
     client = WanClient(
-        base_url=service.url, api_key=service.api_key, store=ImageStore("wan-images"), download_timeout=0.0001
+        base_url=service.url, api_key=service.api_key, store=WanStore("wan-images"), download_timeout=0.0001
     )
     with pytest.raises(PaidButNotRetrievedError):
         client.generate("a red fox")
@@ -157,7 +157,7 @@ def test_balance_without_a_key_says_which_variable_to_set() -> None:
 
 def test_the_folder_is_a_store_for_python_too(service: Sandbox, tmp_path: Path) -> None:
     made = IMAGE_ID.findall(runner.invoke(app, ["generate", "a red fox"]).stdout)[0]
-    image = ImageStore(tmp_path / "wan-images").get(made)
+    image = WanStore(tmp_path / "wan-images").get(made)
     assert image is not None
     assert image.read() == (tmp_path / "wan-images" / f"{made}.png").read_bytes()
 

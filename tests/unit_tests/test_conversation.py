@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
-from langchain_wan import ImageRequest, ImageResult, ImageStore, errors, references
-from langchain_wan._addresses import target_of
-from langchain_wan._conversation import Conversation
-from langchain_wan._steps import Call
-from langchain_wan._wire import Lost, Outcome, Reply
-from langchain_wan.models import CROCKFORD, GeneratedImage, image_id
-from langchain_wan.store import IMAGE_ID
+from langchain_wan import ImageRequest, ImageResult, WanStore, errors
+from langchain_wan._call import references
+from langchain_wan._call.job import Call
+from langchain_wan._net.addresses import parse_target
+from langchain_wan._net.messages import Lost, Outcome, Reply
+from langchain_wan._tool.conversation import Conversation
+from langchain_wan.models import CROCKFORD, IMAGE_ID, GeneratedImage, image_id
 from tests.unit_tests.test_blocks import NO_SOURCE
 from tests.unit_tests.test_flow import Script, answer, in_base64, png
 
@@ -41,13 +41,13 @@ def carrying(url: str | None, data: bytes = b"", **facts: Any) -> ToolMessage:
 
 
 @pytest.fixture(params=["memory", "disk"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> ImageStore:
-    made = ImageStore() if request.param == "memory" else ImageStore(tmp_path)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> WanStore:
+    made = WanStore() if request.param == "memory" else WanStore(tmp_path)
     return made.scoped("anna")
 
 
 def make(
-    store: ImageStore, messages: list[Any], *names: str, thread: str | None = "1", files: Any = None, urls: str = "pass"
+    store: WanStore, messages: list[Any], *names: str, thread: str | None = "1", files: Any = None, urls: str = "pass"
 ) -> Script:
     """Edit the images that a model names in a conversation."""
     conversation = Conversation(store, messages, thread)
@@ -62,7 +62,7 @@ def sent(script: Script) -> list[bytes]:
     return [base64.b64decode(part["image_url"]["url"].partition(",")[2]) for part in parts]
 
 
-def test_an_upload_by_url_is_downloaded_once_and_becomes_an_id(store: ImageStore) -> None:
+def test_an_upload_by_url_is_downloaded_once_and_becomes_an_id(store: WanStore) -> None:
     messages = [HumanMessage([{"type": "image", "url": URL}])]
     files: dict[str, list[Outcome]] = {URL: [Reply(200, {}, png())]}
     first = make(store, messages, "upload_1", urls="fetch", files=files)
@@ -77,7 +77,7 @@ def test_an_upload_by_url_is_downloaded_once_and_becomes_an_id(store: ImageStore
     assert sent(script) == [png()]
 
 
-def test_an_id_in_the_messages_is_downloaded_and_has_to_be_that_image(store: ImageStore) -> None:
+def test_an_id_in_the_messages_is_downloaded_and_has_to_be_that_image(store: WanStore) -> None:
     url = "https://oss.example.com/1.png?Expires=1"
     name = image_id(hashlib.sha256(png()).hexdigest())
     assert sent(make(store, [carrying(url)], name, urls="refuse", files={url: [Reply(200, {}, png())]})) == [png()]
@@ -86,7 +86,7 @@ def test_an_id_in_the_messages_is_downloaded_and_has_to_be_that_image(store: Ima
 @pytest.mark.parametrize(
     "outcome", [Reply(200, {}, png("green")), Reply(200, {}, b"<html>"), Reply(403, {}, b""), Lost("reset", "reading")]
 )
-def test_an_id_whose_url_shows_something_else_is_refused(store: ImageStore, outcome: Outcome) -> None:
+def test_an_id_whose_url_shows_something_else_is_refused(store: WanStore, outcome: Outcome) -> None:
     url = "https://oss.example.com/1.png"
     name = image_id(hashlib.sha256(png()).hexdigest())
     with pytest.raises(errors.ImageReferenceError):
@@ -95,7 +95,7 @@ def test_an_id_whose_url_shows_something_else_is_refused(store: ImageStore, outc
     assert store.history() == []
 
 
-def test_bytes_of_another_scope_are_not_given_to_whoever_posts_their_digest(store: ImageStore) -> None:
+def test_bytes_of_another_scope_are_not_given_to_whoever_posts_their_digest(store: WanStore) -> None:
     secret = store.scoped("ben").add(png())
     with pytest.raises(errors.ImageReferenceError):
         make(
@@ -110,7 +110,7 @@ def test_bytes_of_another_scope_are_not_given_to_whoever_posts_their_digest(stor
 
 
 def test_an_expired_url_in_the_messages_is_no_name() -> None:
-    store = ImageStore().scoped("anna")
+    store = WanStore().scoped("anna")
     now = datetime.now(UTC)
     for age, known in ((timedelta(hours=1), True), (timedelta(hours=-1), False)):
         message = carrying("https://oss.example.com/1.png", expires_at=(now + age).isoformat())
@@ -134,13 +134,13 @@ def test_an_expired_url_in_the_messages_is_no_name() -> None:
 )
 def test_an_artifact_of_another_form_is_nothing(artifact: Any) -> None:
     message = ToolMessage("img", tool_call_id="x", artifact=artifact)
-    conversation = Conversation(ImageStore().scoped("anna"), [message], "1")
+    conversation = Conversation(WanStore().scoped("anna"), [message], "1")
     assert conversation.names() == []
     assert conversation.shown == {}
 
 
 def test_a_url_that_looks_like_an_id_is_a_url() -> None:
-    store = ImageStore()
+    store = WanStore()
     secret = store.add(png(), scope="ben")
     for url in (secret.id, "upload_1", "it is no image that can be read", "file:///etc/passwd", "/etc/passwd"):
         messages = [HumanMessage([{"type": "image", "url": url}])]
@@ -149,7 +149,7 @@ def test_a_url_that_looks_like_an_id_is_a_url() -> None:
                 make(store.scoped("anna"), messages, "upload_1", thread=thread)
 
 
-def test_two_conversations_of_one_scope_number_their_own_uploads(store: ImageStore) -> None:
+def test_two_conversations_of_one_scope_number_their_own_uploads(store: WanStore) -> None:
     for thread, colour in (("1", "red"), ("2", "blue")):
         messages = [HumanMessage([picture(png(colour))])]
         assert sent(make(store, messages, "upload_1", thread=thread)) == [png(colour)]
@@ -158,14 +158,14 @@ def test_two_conversations_of_one_scope_number_their_own_uploads(store: ImageSto
         make(store, [], "upload_1", thread="3")
 
 
-def test_without_a_thread_uploads_are_those_that_are_there(store: ImageStore) -> None:
+def test_without_a_thread_uploads_are_those_that_are_there(store: WanStore) -> None:
     both = HumanMessage([picture(png("red")), picture(png("blue"))])
     assert sent(make(store, [both], "upload_2", thread=None)) == [png("blue")]
     with pytest.raises(errors.ImageReferenceError):
         make(store, [], "upload_1", thread=None)
 
 
-def test_an_upload_whose_bytes_went_is_stored_again_from_the_message(store: ImageStore) -> None:
+def test_an_upload_whose_bytes_went_is_stored_again_from_the_message(store: WanStore) -> None:
     messages = [HumanMessage([picture(png())])]
     (upload,) = Conversation(store, messages, "1").uploads()
     image = store.get(upload.image_id or "")
@@ -176,7 +176,7 @@ def test_an_upload_whose_bytes_went_is_stored_again_from_the_message(store: Imag
     assert sent(make(store, messages, "upload_1")) == [png()]
 
 
-def test_an_upload_that_was_deleted_and_is_gone_from_the_messages_is_refused(store: ImageStore) -> None:
+def test_an_upload_that_was_deleted_and_is_gone_from_the_messages_is_refused(store: WanStore) -> None:
     (upload,) = Conversation(store, [HumanMessage([picture(png())])], "1").uploads()
     store.delete(upload.image_id or "")
     with pytest.raises(errors.ImageReferenceError, match="deleted"):
@@ -186,15 +186,13 @@ def test_an_upload_that_was_deleted_and_is_gone_from_the_messages_is_refused(sto
 def test_only_what_people_said_is_an_upload() -> None:
     block: Any = picture(png())
     summary = HumanMessage([block], additional_kwargs={"lc_source": "summarization"})
-    conversation = Conversation(
-        ImageStore(), [summary, AIMessage([block]), ToolMessage([block], tool_call_id="x")], "1"
-    )
+    conversation = Conversation(WanStore(), [summary, AIMessage([block]), ToolMessage([block], tool_call_id="x")], "1")
     assert conversation.uploads() == []
     assert conversation.unused() == []
 
 
 def test_a_refusal_lists_twelve_names_at_most_the_newest() -> None:
-    store = ImageStore().scoped("anna")
+    store = WanStore().scoped("anna")
     made = [store.add(png("red", (300, 300 + size))).id for size in range(15)]
     assert Conversation(store, [], "1").names() == made[-12:]
 
@@ -206,7 +204,7 @@ def test_each_unusable_block_is_an_upload_of_its_own() -> None:
         picture(b"no image"),
         picture(png()),
     ]
-    uploads = Conversation(ImageStore(), [HumanMessage(blocks)], "1").uploads()
+    uploads = Conversation(WanStore(), [HumanMessage(blocks)], "1").uploads()
     assert [upload.name for upload in uploads] == ["upload_1", "upload_2", "upload_3", "upload_4"]
     assert [upload.problem is None for upload in uploads] == [False, False, False, True]
 
@@ -216,7 +214,7 @@ def test_a_result_read_back_in_a_new_process_is_edited_through_its_url() -> None
     url = "https://oss.example.com/1.png"
     message = carrying(url)
     message.artifact |= {"model": "wan2.7-image", "prompt": "a fox", "cost_usd": "0.030", "operation_id": "x"}
-    result = ImageResult.from_message(message, ImageStore())
+    result = ImageResult.from_message(message, WanStore())
     script = Script([answer(in_base64("blue"))], {url: [Reply(200, {}, png())]})
     script.make(result.images[0].edit("make it night"))
     assert sent(script) == [png()]
@@ -245,7 +243,7 @@ BLOCKS = st.recursive(
 def test_no_message_that_a_client_can_post_breaks_a_conversation(blocks: list[Any], artifact: Any) -> None:
     said = HumanMessage("x").model_copy(update={"content": blocks})
     answered = ToolMessage("x", tool_call_id="x").model_copy(update={"content": blocks, "artifact": artifact})
-    conversation = Conversation(ImageStore(), [said, answered], "1")
+    conversation = Conversation(WanStore(), [said, answered], "1")
     conversation.uploads()
     assert conversation.names() == [
         f"upload_{number}" for number, one in enumerate(conversation.uploads(), 1) if not one.problem
@@ -262,8 +260,8 @@ NAMES = st.text(max_size=80) | st.sampled_from(
 @settings(max_examples=400, deadline=None)
 @given(st.lists(NAMES, min_size=1, max_size=4).map("".join), st.sampled_from(["pass", "fetch", "refuse"]))
 def test_whatever_a_model_names_is_an_image_a_public_url_or_our_error(name: str, urls: Any) -> None:
-    conversation = Conversation(ImageStore().scoped("anna"), [], "1")
-    naming = references.Naming(ImageStore().scoped("anna"), urls, by_model=True, conversation=conversation)
+    conversation = Conversation(WanStore().scoped("anna"), [], "1")
+    naming = references.Naming(WanStore().scoped("anna"), urls, by_model=True, conversation=conversation)
     source = ImageRequest(prompt="x", images=(name,)).images[0]
     found: Any = None
     advice = ""
@@ -277,13 +275,13 @@ def test_whatever_a_model_names_is_an_image_a_public_url_or_our_error(name: str,
         assert urls != "refuse"
         assert found.data is None
         assert (found.url or found.fetch) == name
-        assert urls == "fetch" or target_of(name).host
+        assert urls == "fetch" or parse_target(name).host
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(alphabet="img_0123456789abcdefghjkmnpqrstvwxyzILOU", max_size=20))
 def test_an_id_is_exactly_of_its_form(name: str) -> None:
-    store = ImageStore()
+    store = WanStore()
     assert store.get(name) is None
     assert bool(IMAGE_ID.fullmatch(name)) is (
         len(name) == 17 and name[:4] == "img_" and set(name[4:]) <= set(CROCKFORD)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageChops, ImageOps, ImageStat
 
-from langchain_wan._drawing import draw
+from langchain_wan.sandbox.drawing import draw
 
 FOX = "a red fox in fresh snow"
 CITY = "a city at sunset"

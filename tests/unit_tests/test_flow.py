@@ -14,16 +14,19 @@ from PIL import Image
 from pydantic import SecretStr
 
 from langchain_wan import errors
-from langchain_wan._flow import generation
-from langchain_wan._steps import Acquire, Call, Flow, Job, Notify, Release, Send, SendAll, Sleep, Step, Work
-from langchain_wan._wire import Lost, NotSent, Outcome, Reply
+from langchain_wan._call.flow import generation
+from langchain_wan._call.job import Call, Job
+from langchain_wan._call.steps import Acquire, Flow, Notify, Release, Send, SendAll, Sleep, Step, Work
+from langchain_wan._net.endpoint import Endpoint
+from langchain_wan._net.messages import Lost, NotSent, Outcome, Reply
 from langchain_wan.budget import Budget
-from langchain_wan.models import ImageRequest, ImageResult
+from langchain_wan.models import ImageResult
+from langchain_wan.requests import ImageRequest
 from langchain_wan.retry import RetryPolicy
-from langchain_wan.settings import Service, WanSettings
-from langchain_wan.store import ImageStore
+from langchain_wan.settings import WanSettings
+from langchain_wan.store import WanStore
 
-SERVICE = Service("https://api.aisa.one/v1", SecretStr("sk-test"), None)
+SERVICE = Endpoint("https://api.aisa.one/v1", SecretStr("sk-test"), None)
 
 
 def png(colour: str = "red", size: tuple[int, int] = (300, 300)) -> bytes:
@@ -92,7 +95,7 @@ class Script:
             return result
 
     def make(self, request: ImageRequest | None = None, call: Call | None = None, **settings: Any) -> ImageResult:
-        made = WanSettings(**{"store": ImageStore(), **settings})
+        made = WanSettings(**{"store": WanStore(), **settings})
         job = Job(request or ImageRequest(prompt="a fox"), made, SERVICE, call or Call(), lambda: self.now)
         return self.run(generation(job))
 
@@ -144,7 +147,7 @@ def test_the_service_sets_the_pace_of_a_retry() -> None:
         (refusal(429, "quota_exceeded"), errors.InsufficientCreditError, "no"),
         (refusal(400, "invalid_parameter_error"), errors.StatusError, "no"),
         (refusal(500, "model_not_found"), errors.ModelUnavailableError, "no"),
-        (NotSent("its certificate was not accepted", passing=False), errors.NotSentError, "no"),
+        (NotSent("its certificate was not accepted", transient=False), errors.NotSentError, "no"),
     ],
 )
 def test_everything_else_is_sent_once(outcome: Outcome, kind: type[errors.WanError], charged: str) -> None:
@@ -247,7 +250,7 @@ def test_one_broken_image_does_not_lose_the_others() -> None:
 
 
 def test_a_finished_operation_is_returned_and_nothing_is_sent() -> None:
-    store = ImageStore()
+    store = WanStore()
     request = ImageRequest(prompt="a fox", operation_id="mine")
     first = Script([answer(in_base64())]).make(request, store=store)
     again = Script([]).make(request, store=store)
@@ -260,7 +263,7 @@ def test_a_finished_operation_is_returned_and_nothing_is_sent() -> None:
 
 
 def test_a_refused_operation_frees_its_id() -> None:
-    store = ImageStore()
+    store = WanStore()
     with pytest.raises(errors.StatusError):
         Script([refusal(400, "invalid_parameter_error")]).make(
             ImageRequest(prompt="a", operation_id="mine"), store=store
@@ -271,7 +274,7 @@ def test_a_refused_operation_frees_its_id() -> None:
 
 def test_on_image_is_called_once_each_and_its_url_becomes_the_images_url() -> None:
     seen: list[str] = []
-    store = ImageStore()
+    store = WanStore()
 
     def keep(image: Any) -> str:
         seen.append(image.id)
@@ -297,7 +300,7 @@ def test_an_on_image_that_fails_loses_nothing() -> None:
 
 
 def test_a_service_that_refuses_data_uris_gets_urls_once_and_is_remembered() -> None:
-    store = ImageStore()
+    store = WanStore()
     url = "https://cdn.example.com/parent.png"
     parent = Script([answer(url)], {url: [Reply(200, {}, png())]}).make(store=store).images[0]
     script = Script([refusal(400, "InvalidURL"), answer(in_base64("blue")), answer(in_base64("blue"))])
@@ -312,7 +315,7 @@ def test_a_service_that_refuses_data_uris_gets_urls_once_and_is_remembered() -> 
 
 
 def test_references_go_as_urls_where_that_is_asked_for() -> None:
-    store = ImageStore()
+    store = WanStore()
     url = "https://cdn.example.com/parent.png"
     parent = Script([answer(url)], {url: [Reply(200, {}, png())]}).make(store=store).images[0]
     script = Script([answer(in_base64("blue"))])

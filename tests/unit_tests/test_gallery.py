@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langchain_wan._gallery import Branch, Card, gallery, tree
+from langchain_wan._media.html import Branch, Card, gallery, tree
 
 PNG = b"\x89PNG\r\n\x1a\n and so on"
 HOSTILE = [

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langchain_wan import _pixels
-from langchain_wan._large_json import HEAD, LONG, Span, Whole, dumps, loads
+from langchain_wan._media import data_uri, formats
+from langchain_wan._media.large_json import HEAD, LONG, Span, Whole, dumps, loads
 
 DATA = base64.b64encode(os.urandom(LONG)).decode()
 URI = f"data:image/png;base64,{DATA}"
@@ -101,14 +101,14 @@ def test_a_picture_is_decoded_from_where_it_is(wrap: Any) -> None:
     text = wrap(base64.b64encode(data).decode())
     (found,) = loads(json.dumps([text]).encode())
     assert isinstance(found, Span)
-    assert _pixels.image_text_bytes(found) == data == _pixels.image_text_bytes(text)
+    assert data_uri.decode_image_text(found) == data == data_uri.decode_image_text(text)
 
 
 @pytest.mark.parametrize("wrong", [DATA[:-8] + "=" + DATA[-7:], DATA + "!", DATA + "A", DATA[: LONG + 1] + " !!"])
 def test_what_is_no_base64_is_an_error_of_ours(wrong: str) -> None:
     (found,) = loads(json.dumps([wrong]).encode())
-    with pytest.raises(_pixels.NotAnImageError):
-        _pixels.image_text_bytes(found)
+    with pytest.raises(formats.NotAnImageError):
+        data_uri.decode_image_text(found)
 
 
 def test_base64_that_is_broken_by_blanks_is_decoded() -> None:
@@ -117,4 +117,4 @@ def test_base64_that_is_broken_by_blanks_is_decoded() -> None:
     broken = " ".join(text[place : place + 76] for place in range(0, len(text), 76))
     (found,) = loads(json.dumps([broken]).encode())
     assert isinstance(found, Span)
-    assert _pixels.image_text_bytes(found) == data
+    assert data_uri.decode_image_text(found) == data

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from langchain_wan import ImageRequest, ImageStore, WanClient
-from langchain_wan.sandbox import Sandbox
+from langchain_wan import ImageRequest, WanClient, WanStore
+from langchain_wan.sandbox.app import Sandbox
 from tests.conftest import access
 from tests.fault_server import FaultServer, answer, data_uri, png, reply
 from tests.unit_tests.test_gallery import checked
@@ -17,7 +17,7 @@ from tests.unit_tests.test_gallery import checked
 
 @pytest.fixture(params=["memory", "disk"])
 def client(request: pytest.FixtureRequest, sandbox: Sandbox, tmp_path: Path) -> WanClient:
-    store = ImageStore() if request.param == "memory" else ImageStore(tmp_path)
+    store = WanStore() if request.param == "memory" else WanStore(tmp_path)
     return WanClient(**access(sandbox, store=store))
 
 
@@ -39,10 +39,10 @@ def test_an_edit_of_a_combination_knows_all_that_it_came_from(client: WanClient)
 
 
 def test_it_is_known_after_a_restart_and_without_a_deleted_parent(sandbox: Sandbox, tmp_path: Path) -> None:
-    client = WanClient(**access(sandbox, store=ImageStore(tmp_path)))
+    client = WanClient(**access(sandbox, store=WanStore(tmp_path)))
     fox = client.generate("a <b>red</b> fox").images[0]
     night = client.generate(fox.edit("make it night")).images[0]
-    store = ImageStore(tmp_path)
+    store = WanStore(tmp_path)
     store.delete(fox.id)
     found = store.lineage(night.id)
     assert found.parents[0].image is None
@@ -61,7 +61,7 @@ def test_another_scope_knows_nothing_of_it(client: WanClient) -> None:
 
 def test_an_edit_that_gives_back_its_own_bytes_has_an_end() -> None:
     with FaultServer(reply(200, answer(data_uri()))) as server:
-        client = WanClient(base_url=server.url, api_key="x", store=ImageStore())
+        client = WanClient(base_url=server.url, api_key="x", store=WanStore())
         fox = client.generate("a fox").images[0]
         same = client.generate(fox.edit("change nothing")).images[0]
         assert same.id == fox.id

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from langchain_wan._metadata import SEARCHED, jpeg_is_whole, only_pixels
+from langchain_wan._media.metadata import SEARCHED, has_only_pixels, is_complete_jpeg
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -59,34 +59,34 @@ HEAD = {"image/png": 33, "image/jpeg": 2}
 @pytest.mark.parametrize("name", PLAIN)
 def test_a_picture_and_its_colour_profile_are_only_pixels(name: str) -> None:
     mime_type, data = PLAIN[name]
-    assert only_pixels(data, mime_type)
+    assert has_only_pixels(data, mime_type)
 
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_a_byte_behind_the_picture_is_more_than_pixels(name: str) -> None:
     mime_type, data = PLAIN[name]
-    assert not only_pixels(data + b"\x00", mime_type)
-    assert not only_pixels(data + data, mime_type)
+    assert not has_only_pixels(data + b"\x00", mime_type)
+    assert not has_only_pixels(data + data, mime_type)
 
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_a_picture_that_is_cut_off_is_never_only_pixels(name: str) -> None:
     mime_type, data = PLAIN[name]
-    assert not any(only_pixels(data[:cut], mime_type) for cut in range(0, len(data), max(1, len(data) // 200)))
+    assert not any(has_only_pixels(data[:cut], mime_type) for cut in range(0, len(data), max(1, len(data) // 200)))
 
 
 @pytest.mark.parametrize("kind", [b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"tIME", b"acTL", b"prVt", b"iDOT"])
 def test_any_other_chunk_of_a_png_is_metadata_before_and_behind_the_pixels(kind: bytes) -> None:
     data, extra = PLAIN["PNG"][1], chunk(kind, b"k\x00v")
-    assert not only_pixels(data[:33] + extra + data[33:], "image/png")
-    assert not only_pixels(data[:-12] + extra + data[-12:], "image/png")
+    assert not has_only_pixels(data[:33] + extra + data[33:], "image/png")
+    assert not has_only_pixels(data[:-12] + extra + data[-12:], "image/png")
 
 
 @pytest.mark.parametrize("marker", [0xE1, 0xE3, 0xE4, 0xE5, 0xEB, 0xEC, 0xED, 0xEF, 0xFE])
 def test_any_application_segment_or_comment_of_a_jpeg_is_metadata(marker: int) -> None:
     data = PLAIN["JPEG"][1]
-    assert not only_pixels(data[:2] + segment(marker, b"JFIF\x00Adobe") + data[2:], "image/jpeg")
-    assert not only_pixels(data[:20] + segment(marker, b"JFIF\x00Adobe") + data[20:], "image/jpeg")
+    assert not has_only_pixels(data[:2] + segment(marker, b"JFIF\x00Adobe") + data[2:], "image/jpeg")
+    assert not has_only_pixels(data[:20] + segment(marker, b"JFIF\x00Adobe") + data[20:], "image/jpeg")
 
 
 @pytest.mark.parametrize(
@@ -102,51 +102,51 @@ def test_any_application_segment_or_comment_of_a_jpeg_is_metadata(marker: int) -
 )
 def test_a_segment_for_colours_that_holds_something_else_is_metadata(extra: bytes) -> None:
     data = PLAIN["JPEG"][1]
-    assert not only_pixels(data[:2] + extra + data[2:], "image/jpeg")
+    assert not has_only_pixels(data[:2] + extra + data[2:], "image/jpeg")
 
 
 def test_what_stands_between_two_segments_is_metadata() -> None:
     data = PLAIN["JPEG"][1]
-    assert not only_pixels(data[:20] + b"Jane Doe" + data[20:], "image/jpeg")
+    assert not has_only_pixels(data[:20] + b"Jane Doe" + data[20:], "image/jpeg")
 
 
 def test_fill_bytes_before_a_marker_are_no_metadata() -> None:
     data = PLAIN["JPEG"][1]
-    assert only_pixels(data[:2] + b"\xff\xff\xff" + data[2:], "image/jpeg")
+    assert has_only_pixels(data[:2] + b"\xff\xff\xff" + data[2:], "image/jpeg")
 
 
 @pytest.mark.parametrize("extra", ["exif", "xmp"])
 def test_metadata_of_a_webp_is_seen(extra: str) -> None:
     options: dict[str, Any] = {extra: b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x00\x00"}
-    assert not only_pixels(file("WEBP", **options), "image/webp")
+    assert not has_only_pixels(file("WEBP", **options), "image/webp")
 
 
 @pytest.mark.parametrize("mime_type", ["image/gif", "image/tiff", "", "text/html"])
 def test_other_types_are_never_only_pixels(mime_type: str) -> None:
-    assert not only_pixels(file("GIF"), mime_type)
+    assert not has_only_pixels(file("GIF"), mime_type)
 
 
 @pytest.mark.parametrize("name", [name for name in PLAIN if "JPEG" in name])
 def test_a_whole_jpeg_is_told_from_one_that_is_cut(name: str) -> None:
     data = PLAIN[name][1]
-    assert jpeg_is_whole(data)
-    assert jpeg_is_whole(data + b"a film" * 1_000)
-    assert not any(jpeg_is_whole(data[:cut]) for cut in range(0, len(data), 97))
-    assert not jpeg_is_whole(data[:-1])
+    assert is_complete_jpeg(data)
+    assert is_complete_jpeg(data + b"a film" * 1_000)
+    assert not any(is_complete_jpeg(data[:cut]) for cut in range(0, len(data), 97))
+    assert not is_complete_jpeg(data[:-1])
 
 
 def test_the_end_of_a_thumbnail_is_not_the_end_of_the_picture() -> None:
     data = PLAIN["JPEG"][1]
     whole = data[:2] + segment(0xE1, b"Exif\x00\x00" + data[:20_000] + b"\xff\xd9") + data[2:]
-    assert jpeg_is_whole(whole)
-    assert not jpeg_is_whole(whole[:30_000])
+    assert is_complete_jpeg(whole)
+    assert not is_complete_jpeg(whole[:30_000])
 
 
 @given(st.binary(max_size=80), st.sampled_from(("image/png", "image/jpeg", "image/webp", "image/bmp")))
 @settings(deadline=None)
 def test_random_bytes_are_never_only_pixels(data: bytes, mime_type: str) -> None:
-    assert not only_pixels(data, mime_type)
-    assert not jpeg_is_whole(b"\x00" + data.replace(b"\xff", b""))
+    assert not has_only_pixels(data, mime_type)
+    assert not is_complete_jpeg(b"\x00" + data.replace(b"\xff", b""))
 
 
 @pytest.mark.parametrize("name", PLAIN)
@@ -156,8 +156,8 @@ def test_damage_is_judged_without_an_error(name: str) -> None:
     for _ in range(100):
         data = bytearray(whole)
         data[chance.randrange(min(len(data), chance.choice((40, 10**9))))] ^= 1 << chance.randrange(8)
-        only_pixels(bytes(data), mime_type)
-        jpeg_is_whole(bytes(data))
+        has_only_pixels(bytes(data), mime_type)
+        is_complete_jpeg(bytes(data))
 
 
 @pytest.mark.parametrize("fill", [b"\x00", b"\xff", b"\xff\x00", b"\xff\xd0"])
@@ -166,5 +166,5 @@ def test_an_end_that_two_windows_share_is_found(before: int, fill: bytes) -> Non
     scan = (fill * before)[:before]
     start = b"\xff\xd8\xff\xda\x00\x04\x00\x00"
     for end in (b"\xff\xd9", b"\xff\xff\xff\xd9"):
-        assert jpeg_is_whole(start + scan + end)
-    assert not jpeg_is_whole(start + scan + b"\xff")
+        assert is_complete_jpeg(start + scan + end)
+    assert not is_complete_jpeg(start + scan + b"\xff")

@@ -26,27 +26,26 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from PIL import Image
 from pydantic import ValidationError
 
-from langchain_wan._blobs import MemoryBlobs
-from langchain_wan._pixels import inspect, png_of
-from langchain_wan._sources import InlineImage, describe_source, is_pil_image
+from langchain_wan._media.decode import inspect
+from langchain_wan._media.encode import encode_png
+from langchain_wan._storage.blobs import MemoryBlobs
 from langchain_wan.errors import StoreError
-from langchain_wan.models import (
-    CROCKFORD,
+from langchain_wan.models import CROCKFORD, GeneratedImage, ImageFailure, ImageResult, image_id
+from langchain_wan.requests import (
     MAX_N,
     MAX_PROMPT,
     MAX_REFERENCES,
     MAX_SEED,
-    GeneratedImage,
-    ImageFailure,
     ImageRequest,
-    ImageResult,
+    InlineImage,
     WanImageInput,
-    image_id,
+    describe_source,
+    is_pil_image,
 )
-from langchain_wan.store import ImageStore
+from langchain_wan.store import WanStore
 
 URL = "https://cdn.example.com/a.png?Expires=1776500000&Signature=TOPSECRET"
-PNG = png_of(Image.new("RGB", (640, 480), "red"))
+PNG = encode_png(Image.new("RGB", (640, 480), "red"))
 DATA_URI = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
 PLAIN_ID = "img_0000000000000"
 
@@ -457,29 +456,29 @@ def test_an_image_survives_json_and_finds_its_bytes_in_the_store_it_is_given() -
 
 def test_images_with_equal_facts_are_equal_wherever_their_bytes_are() -> None:
     assert made() == made(source=Bytes()) == GeneratedImage.model_validate(made().model_dump())
-    assert made() != made(png_of(Image.new("RGB", (8, 8), "blue")))
+    assert made() != made(encode_png(Image.new("RGB", (8, 8), "blue")))
     assert made() != made().id
     assert result() != made()
 
 
 def test_a_pickled_image_looks_in_the_default_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ImageStore, "_default", None)
+    monkeypatch.setattr(WanStore, "_default", None)
     image = pickle.loads(pickle.dumps(made()))  # noqa: S301  our own bytes
     with pytest.raises(StoreError):
         image.read()
-    kept = ImageStore.default().add(PNG)
+    kept = WanStore.default().add(PNG)
     assert kept.id == image.id
     assert image.read() == PNG
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda image: image.model_copy(deep=True)])
 def test_a_copy_keeps_its_bytes_in_memory_as_the_image_itself_does(copied: Any) -> None:
-    store = ImageStore()
+    store = WanStore()
     store.blobs = MemoryBlobs(cap=len(PNG))
     twin = copied(store.add(PNG))
     gc.collect()
     with pytest.warns(UserWarning, match="oldest images go"):
-        store.add(png_of(Image.effect_noise((300, 300), 50)))
+        store.add(encode_png(Image.effect_noise((300, 300), 50)))
     assert twin.read() == PNG
 
 
@@ -581,7 +580,7 @@ def test_an_image_of_a_posted_artifact_reads_and_moves_no_file_of_the_system(tmp
     digest = str(precious) if absolute else "../precious.txt"
     facts = {**result().model_dump(mode="json"), "images": [{**made().model_dump(mode="json"), "sha256": digest}]}
     with pytest.raises((ValueError, StoreError)):
-        ImageResult.from_message(answer(facts), ImageStore(tmp_path / "store")).images[0].read()
+        ImageResult.from_message(answer(facts), WanStore(tmp_path / "store")).images[0].read()
     assert precious.read_text() == "keep me"
 
 
@@ -597,7 +596,7 @@ def test_an_image_makes_the_request_that_edits_it() -> None:
 
 
 def test_a_result_makes_the_request_that_edits_one_of_its_images() -> None:
-    first, second = made(), made(png_of(Image.new("RGB", (8, 8), "blue")))
+    first, second = made(), made(encode_png(Image.new("RGB", (8, 8), "blue")))
     both = result(first, second)
     assert both.edit("night").images == (first,)
     assert both.edit("night", index=1, n=3).images == (second,)
@@ -607,7 +606,7 @@ def test_a_result_makes_the_request_that_edits_one_of_its_images() -> None:
 
 
 def test_a_result_makes_the_request_that_combines_all_of_its_images() -> None:
-    first, second = made(), made(png_of(Image.new("RGB", (8, 8), "blue")))
+    first, second = made(), made(encode_png(Image.new("RGB", (8, 8), "blue")))
     request = result(first, second).combine("both in one picture", size="2K")
     assert request.images == (first, second)
     assert (request.prompt, request.size) == ("both in one picture", "2K")
@@ -693,7 +692,7 @@ def test_a_message_shows_the_images_to_a_vision_model() -> None:
 
 
 def test_a_message_with_a_file_of_the_full_size_is_not_sent_by_accident() -> None:
-    big = made(png_of(Image.effect_noise((2_000, 1_000), 50)))
+    big = made(encode_png(Image.effect_noise((2_000, 1_000), 50)))
     (_, block) = result(big).to_message().content_blocks
     assert inspect(base64.b64decode(block["base64"])).width == 1_024  # type: ignore[typeddict-item]  # an image block
 
@@ -706,8 +705,8 @@ def test_a_result_is_read_back_from_a_tool_message() -> None:
 
 
 def test_a_result_read_back_without_a_store_uses_the_default_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ImageStore, "_default", None)
-    ImageStore.default().add(PNG)
+    monkeypatch.setattr(WanStore, "_default", None)
+    WanStore.default().add(PNG)
     assert ImageResult.from_message(answer(result().model_dump(mode="json"))).images[0].read() == PNG
 
 

@@ -17,23 +17,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from langchain_wan import _pixels
-from langchain_wan._pixels import (
+from langchain_wan._media import data_uri
+from langchain_wan._media.data_uri import decode_base64, decode_data_uri, decode_image_text
+from langchain_wan._media.decode import decode_image, inspect
+from langchain_wan._media.encode import (
     MAX_WIRE_BYTES,
     MIN_WIRE_SIDE,
     REFIT_SIDE,
-    NotAnImageError,
-    Picture,
-    UnfitImageError,
-    base64_bytes,
-    data_uri_bytes,
-    decoded,
-    image_text_bytes,
-    inspect,
-    png_of,
+    encode_png,
     thumbnail,
     wire_form,
 )
+from langchain_wan._media.formats import NotAnImageError, Picture, UnfitImageError
 
 SECRET = b"Jane Doe at home"
 RED, GREEN, BLUE, YELLOW = (220, 30, 30), (30, 180, 30), (30, 30, 220), (230, 220, 40)
@@ -121,7 +116,7 @@ def png_header(width: int, height: int) -> bytes:
 
 def png_with(late: bytes = b"", early: bytes = b"", image: Image.Image | None = None) -> bytes:
     """A PNG with chunks before its pixels or behind them."""
-    data = png_of(image or quarters(300, 300))
+    data = encode_png(image or quarters(300, 300))
     end = data.index(b"IEND") - 4
     return data[:33] + early + data[33:end] + late + data[end:]
 
@@ -196,7 +191,7 @@ def test_the_size_is_that_of_the_file_before_it_is_turned() -> None:
     ids=lambda data: repr(data[:16]),
 )
 def test_what_is_no_image_is_refused(data: bytes) -> None:
-    for look in (inspect, decoded, wire_form):
+    for look in (inspect, decode_image, wire_form):
         with pytest.raises(NotAnImageError):
             look(data)
 
@@ -209,7 +204,7 @@ def test_formats_with_large_or_dangerous_decoders_are_never_opened(kind: str) ->
 
 
 def test_a_label_does_not_make_html_an_image() -> None:
-    data = data_uri_bytes("data:image/png;base64," + base64.b64encode(b"<html></html>").decode())
+    data = decode_data_uri("data:image/png;base64," + base64.b64encode(b"<html></html>").decode())
     with pytest.raises(NotAnImageError):
         inspect(data)
 
@@ -263,7 +258,7 @@ def test_a_cut_photograph_is_noticed_although_its_own_thumbnail_ends_properly() 
 
 
 def test_a_flipped_bit_in_a_png_is_noticed() -> None:
-    data = bytearray(png_of(quarters(256, 256)))
+    data = bytearray(encode_png(quarters(256, 256)))
     data[data.index(b"IDAT") + 20] ^= 1
     with pytest.raises(NotAnImageError):
         inspect(bytes(data))
@@ -271,7 +266,7 @@ def test_a_flipped_bit_in_a_png_is_noticed() -> None:
 
 def test_pixels_that_are_no_pixels_are_refused_in_our_own_words() -> None:
     broken = png_header(300, 300) + chunk(b"IDAT", b"not compressed at all") + chunk(b"IEND", b"")
-    for look in (decoded, wire_form, lambda data: thumbnail(data, 64)):
+    for look in (decode_image, wire_form, lambda data: thumbnail(data, 64)):
         with pytest.raises(NotAnImageError):
             look(broken)
 
@@ -288,7 +283,7 @@ def test_damage_of_any_kind_is_told_in_our_own_words(kind: str) -> None:
         data = bytearray(whole)
         for _ in range(chance.choice((1, 1, 3, 20))):
             data[chance.randrange(min(len(data), chance.choice((64, 1_000, 10**9))))] = chance.randrange(256)
-        for look in (inspect, decoded, wire_form):
+        for look in (inspect, decode_image, wire_form):
             try:
                 look(bytes(data))
             except (NotAnImageError, UnfitImageError):
@@ -298,7 +293,7 @@ def test_damage_of_any_kind_is_told_in_our_own_words(kind: str) -> None:
 @given(st.binary(max_size=200), st.sampled_from((b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"GIF89a", b"BM")))
 @settings(deadline=None)
 def test_any_bytes_are_an_image_or_an_error_of_ours(data: bytes, head: bytes) -> None:
-    for look in (inspect, decoded, wire_form):
+    for look in (inspect, decode_image, wire_form):
         try:
             look(head + data)
         except (NotAnImageError, UnfitImageError):
@@ -314,7 +309,7 @@ def test_any_bytes_are_an_image_or_an_error_of_ours(data: bytes, head: bytes) ->
 )
 def test_a_header_that_claims_too_many_pixels_is_refused_before_any_is_decoded(size: tuple[int, int]) -> None:
     bomb = png_header(*size) + chunk(b"IDAT", zlib.compress(b"\x00" * 10)) + chunk(b"IEND", b"")
-    for look in (inspect, decoded, wire_form):
+    for look in (inspect, decode_image, wire_form):
         with pytest.raises(NotAnImageError):
             look(bomb)
 
@@ -342,7 +337,7 @@ def test_a_compressed_text_that_unpacks_to_megabytes_is_refused_or_left_alone() 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_picture_is_decoded_upright(orientation: int) -> None:
-    image = decoded(turned(quarters(400, 300), orientation))
+    image = decode_image(turned(quarters(400, 300), orientation))
     assert image.size == (400, 300)
     assert corners(image) == CORNERS
 
@@ -359,7 +354,7 @@ def test_a_thumbnail_is_a_small_upright_png_without_metadata(orientation: int) -
 
 
 def test_a_small_picture_is_not_enlarged() -> None:
-    assert opened(thumbnail(png_of(quarters(100, 50)), 512)).size == (100, 50)
+    assert opened(thumbnail(encode_png(quarters(100, 50)), 512)).size == (100, 50)
 
 
 def test_a_thumbnail_of_the_real_photograph_keeps_its_shape() -> None:
@@ -371,13 +366,13 @@ def test_a_thumbnail_of_the_real_photograph_keeps_its_shape() -> None:
 def test_every_mode_can_be_shown(mode: str) -> None:
     kind = "JPEG" if mode in {"CMYK", "YCbCr"} else "PNG"
     data = file(quarters(300, 260).convert(mode), kind)
-    assert decoded(data).mode in {"RGB", "RGBA", "L", "LA"}
+    assert decode_image(data).mode in {"RGB", "RGBA", "L", "LA"}
     assert opened(thumbnail(data, 64)).size[0] == 64
 
 
 def test_sixteen_bits_a_pixel_keep_their_brightness() -> None:
     data = file(plain(300, 300, 32_768, "I;16"))
-    (low, high) = decoded(data).convert("L").getextrema()
+    (low, high) = decode_image(data).convert("L").getextrema()
     assert low == high
     assert isinstance(low, int | float)
     assert 120 <= low <= 135
@@ -385,18 +380,18 @@ def test_sixteen_bits_a_pixel_keep_their_brightness() -> None:
 
 def test_the_first_picture_of_a_film_is_shown() -> None:
     data = file(quarters(300, 300), "GIF", save_all=True, append_images=[plain(300, 300, BLUE)])
-    assert corners(decoded(data)) == CORNERS
+    assert corners(decode_image(data)) == CORNERS
 
 
 def test_transparency_survives_decoding() -> None:
-    image = decoded(file(plain(300, 300, (255, 0, 0, 0), "RGBA")))
+    image = decode_image(file(plain(300, 300, (255, 0, 0, 0), "RGBA")))
     assert image.mode == "RGBA"
     assert image.getpixel((5, 5)) == (255, 0, 0, 0)
 
 
 def test_a_pillow_image_becomes_png_bytes_with_the_same_pixels() -> None:
     image = quarters(300, 200)
-    assert opened(png_of(image)).tobytes() == image.tobytes()
+    assert opened(encode_png(image)).tobytes() == image.tobytes()
 
 
 # The form in which a reference is sent
@@ -479,7 +474,7 @@ def test_a_portrait_stays_a_portrait() -> None:
         "the second part of a long XMP": jpeg_with(0xE1, b"http://ns.adobe.com/xmp/extension/\x00" + SECRET),
         "an application's own segment": jpeg_with(0xEB, b"JP\x00\x01" + SECRET),
         "bytes behind a JPEG": file(quarters(300, 300), "JPEG") + SECRET,
-        "bytes behind a PNG": png_of(quarters(300, 300)) + SECRET,
+        "bytes behind a PNG": encode_png(quarters(300, 300)) + SECRET,
         "bytes behind a WebP": file(quarters(300, 300), "WEBP") + SECRET,
         "bytes behind a BMP": file(quarters(300, 300), "BMP") + SECRET,
         "the time in a PNG": png_with(late=chunk(b"tIME", SECRET[:7])),
@@ -566,7 +561,7 @@ def test_a_picture_that_is_too_narrow_is_refused_with_the_rule(size: tuple[int, 
 
 def test_a_large_lossless_file_becomes_a_jpeg_that_fits() -> None:
     noise = Image.frombytes("RGB", (2_048, 1_536), random.Random(1).randbytes(2_048 * 1_536 * 3))
-    whole = png_of(noise)
+    whole = encode_png(noise)
     assert len(whole) > MAX_WIRE_BYTES
     data, mime_type = wire_form(whole)
     assert mime_type == "image/jpeg"
@@ -585,7 +580,7 @@ def test_a_share_of_nine_references_is_kept_even_by_noise() -> None:
 def test_the_cap_in_bytes_is_kept_or_the_image_is_refused(max_bytes: int) -> None:
     noise = Image.frombytes("RGB", (1_024, 1_024), random.Random(3).randbytes(1_024 * 1_024 * 3))
     try:
-        data, _ = wire_form(png_of(noise), max_bytes=max_bytes)
+        data, _ = wire_form(encode_png(noise), max_bytes=max_bytes)
     except UnfitImageError:
         return
     assert len(data) <= max_bytes
@@ -594,7 +589,7 @@ def test_the_cap_in_bytes_is_kept_or_the_image_is_refused(max_bytes: int) -> Non
 def test_a_narrow_picture_is_not_made_smaller_than_the_service_takes() -> None:
     noise = Image.frombytes("RGB", (1_920, 240), random.Random(4).randbytes(1_920 * 240 * 3))
     with pytest.raises(UnfitImageError):
-        wire_form(png_of(noise), max_bytes=20_000)
+        wire_form(encode_png(noise), max_bytes=20_000)
 
 
 def test_the_form_to_be_sent_stays_as_it_is_when_it_is_made_again() -> None:
@@ -609,13 +604,13 @@ def test_the_form_to_be_sent_stays_as_it_is_when_it_is_made_again() -> None:
 @settings(deadline=None)
 def test_a_data_uri_gives_back_its_bytes(data: bytes) -> None:
     text = base64.b64encode(data).decode()
-    assert data_uri_bytes(f"data:image/png;base64,{text}") == data
-    assert image_text_bytes(text) == data
+    assert decode_data_uri(f"data:image/png;base64,{text}") == data
+    assert decode_image_text(text) == data
 
 
 @pytest.mark.parametrize("head", ["data:image/jpeg;base64", "DATA:IMAGE/PNG;BASE64", "data:image/svg+xml;base64"])
 def test_the_label_of_a_data_uri_is_not_believed_and_not_needed(head: str) -> None:
-    assert data_uri_bytes(f"{head},iVBORw0KGgo=") == b"\x89PNG\r\n\x1a\n"
+    assert decode_data_uri(f"{head},iVBORw0KGgo=") == b"\x89PNG\r\n\x1a\n"
 
 
 @pytest.mark.parametrize(
@@ -653,14 +648,14 @@ def test_the_label_of_a_data_uri_is_not_believed_and_not_needed(head: str) -> No
 )
 def test_what_is_no_strict_data_uri_of_an_image_is_refused(text: str) -> None:
     with pytest.raises(NotAnImageError):
-        data_uri_bytes(text)
+        decode_data_uri(text)
 
 
 def test_a_data_uri_beyond_the_cap_is_refused_before_it_is_decoded() -> None:
     fits = "data:image/png;base64," + base64.b64encode(b"x" * 999).decode()
-    assert data_uri_bytes(fits, max_bytes=999) == b"x" * 999
+    assert decode_data_uri(fits, max_bytes=999) == b"x" * 999
     with pytest.raises(NotAnImageError, match="too long"):
-        data_uri_bytes(fits + "!" * 1_000, max_bytes=999)
+        decode_data_uri(fits + "!" * 1_000, max_bytes=999)
 
 
 @pytest.mark.parametrize(
@@ -676,26 +671,26 @@ def test_a_data_uri_beyond_the_cap_is_refused_before_it_is_decoded() -> None:
     ],
 )
 def test_what_a_service_sends_may_be_bare_labelled_or_wrapped(text: str) -> None:
-    assert image_text_bytes(text) == b"\x89PNG\r\n\x1a\n"
+    assert decode_image_text(text) == b"\x89PNG\r\n\x1a\n"
 
 
 @pytest.mark.parametrize("text", ["<html>", "https://example.com/a.png", "iVBORw0KGgo", "-_-_", "a", "\ud800", "A" * 5])
 def test_what_a_service_sends_is_decoded_strictly(text: str) -> None:
     with pytest.raises(NotAnImageError):
-        image_text_bytes(text)
+        decode_image_text(text)
 
 
-@pytest.mark.parametrize("size", [_pixels.BASE64_SLICE * 3 // 4 + extra for extra in (-1, 0, 1, 2, 3)])
+@pytest.mark.parametrize("size", [data_uri.BASE64_SLICE * 3 // 4 + extra for extra in (-1, 0, 1, 2, 3)])
 def test_base64_in_slices_is_base64(size: int) -> None:
     data = random.Random(size).randbytes(size)
-    assert base64_bytes(base64.b64encode(data).decode()) == data
+    assert decode_base64(base64.b64encode(data).decode()) == data
 
 
 def test_padding_in_the_middle_is_refused_also_where_two_slices_meet() -> None:
-    first = "A" * (_pixels.BASE64_SLICE - 2) + "=="
-    assert len(base64_bytes(first)) == _pixels.BASE64_SLICE * 3 // 4 - 2
+    first = "A" * (data_uri.BASE64_SLICE - 2) + "=="
+    assert len(decode_base64(first)) == data_uri.BASE64_SLICE * 3 // 4 - 2
     with pytest.raises(NotAnImageError):
-        base64_bytes(first + "QUJD")
+        decode_base64(first + "QUJD")
 
 
 @given(st.text(alphabet="AQIg+/=-_ \n\u00e9", max_size=12))
@@ -705,9 +700,9 @@ def test_any_text_decodes_as_strict_base64_does_or_not_at_all(text: str) -> None
         expected = base64.b64decode(text, validate=True)
     except ValueError:
         with pytest.raises(NotAnImageError):
-            base64_bytes(text)
+            decode_base64(text)
         return
     try:
-        assert base64_bytes(text) == expected
+        assert decode_base64(text) == expected
     except NotAnImageError:
         assert base64.b64encode(expected).decode() != text

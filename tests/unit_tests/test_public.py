@@ -16,7 +16,8 @@ from langchain_wan import errors
 ROOT = Path(__file__).parents[2]
 
 PUBLIC = [
-    *("Budget", "GeneratedImage", "ImageFailure", "ImageRequest", "ImageResult", "ImageSource", "ImageStore"),
+    *("Budget", "GeneratedImage", "ImageFailure", "ImageRequest", "ImageResult", "ImageSource", "WanStore"),
+    *("HistoryEntry", "Lineage"),
     *("RetryPolicy", "WanClient", "WanConfigurationError", "WanError", "WanEvent", "WanImageGenerator"),
     *("WanImageInput", "WanImageTool", "__version__", "price_usd"),
 ]
@@ -53,7 +54,7 @@ def test_the_public_names_are_these_and_each_exists() -> None:
     for name in PUBLIC:
         assert getattr(langchain_wan, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
-        langchain_wan.nonsense  # noqa: B018  the access is the test
+        langchain_wan.nonsense  # type: ignore[attr-defined]  # noqa: B018  the access is the test
 
 
 def test_the_version_stands_once_and_the_changelog_knows_it() -> None:

@@ -22,8 +22,8 @@ import httpx
 import pytest
 from PIL import Image
 
-from langchain_wan import sandbox as module
-from langchain_wan.sandbox import Sandbox
+from langchain_wan.sandbox import app as module
+from langchain_wan.sandbox.app import Sandbox
 
 CHAT = "/chat/completions"
 SMALL = "768*768"
@@ -578,7 +578,7 @@ def test_the_oldest_results_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
     with Sandbox() as running:
         first, second = (contents(ask(running, size=SMALL, seed=1))[0] for _ in range(2))
         size = len(httpx.get(first).content)
-        monkeypatch.setattr(module, "_KEPT_BYTES", 2 * size + 10)
+        monkeypatch.setattr(module, "MAX_STORED_BYTES", 2 * size + 10)
         third = contents(ask(running, size=SMALL, seed=1))[0]
         assert [httpx.get(url).status_code for url in (first, second, third)] == [404, 200, 200]
 
@@ -691,7 +691,7 @@ def test_a_broken_connection_comes_after_work_that_is_billed() -> None:
 
 
 def test_hanging_ends_at_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PATIENCE", 0.2)
+    monkeypatch.setattr(module, "HANG_SECONDS", 0.2)
     with Sandbox(faults=["hang"]) as running:
         refused(ask(running), 504, "upstream_timeout")
         assert running.bill == 0

@@ -6,30 +6,30 @@ from decimal import Decimal
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from langchain_wan import ImageStore, WanClient, WanConfigurationError, WanImageGenerator, WanImageTool
+from langchain_wan import WanClient, WanConfigurationError, WanImageGenerator, WanImageTool, WanStore
 from langchain_wan.settings import WanSettings
 
 
 def test_the_key_is_read_from_the_environment_at_each_call(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = WanSettings()
     with pytest.raises(WanConfigurationError, match="AISA_API_KEY"):
-        settings.service()
+        settings.endpoint()
     for key in ("sk-one", "sk-two"):
         monkeypatch.setenv("AISA_API_KEY", key)
-        assert settings.service().api_key.get_secret_value() == key
-    assert WanSettings(api_key="sk-given").service().api_key.get_secret_value() == "sk-given"
+        assert settings.endpoint().api_key.get_secret_value() == key
+    assert WanSettings(api_key="sk-given").endpoint().api_key.get_secret_value() == "sk-given"
 
 
 @pytest.mark.parametrize("key", ["", "  ", "\n"])
 def test_a_blank_key_is_a_missing_key(key: str) -> None:
     with pytest.raises(WanConfigurationError, match="No API key"):
-        WanSettings(api_key=key).service()
+        WanSettings(api_key=key).endpoint()
 
 
 @pytest.mark.parametrize("key", ["sk-canary\n", "sk canary", "sk-canary\x00", "sk-cänary"])
 def test_a_key_that_no_header_can_carry_is_refused_without_being_shown(key: str) -> None:
     with pytest.raises(WanConfigurationError) as caught:
-        WanSettings(api_key=key).service()
+        WanSettings(api_key=key).endpoint()
     assert "canary" not in str(caught.value)
 
 
@@ -41,11 +41,11 @@ def test_a_key_of_a_wrong_type_is_not_shown() -> None:
 
 def test_the_address_is_the_real_service_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = WanSettings(api_key="sk-x")
-    assert settings.service().base_url == "https://api.aisa.one/v1"
+    assert settings.endpoint().base_url == "https://api.aisa.one/v1"
     monkeypatch.setenv("AISA_BASE_URL", "http://127.0.0.1:9/v1/")
-    assert settings.service().base_url == "http://127.0.0.1:9/v1"
-    assert settings.service().loopback == ("127.0.0.1", 9)
-    assert WanSettings(api_key="k", base_url="https://proxy.example.com/v1").service().loopback is None
+    assert settings.endpoint().base_url == "http://127.0.0.1:9/v1"
+    assert settings.endpoint().loopback == ("127.0.0.1", 9)
+    assert WanSettings(api_key="k", base_url="https://proxy.example.com/v1").endpoint().loopback is None
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_the_address_is_the_real_service_unless_told_otherwise(monkeypatch: pyte
 )
 def test_an_address_that_could_leak_the_key_is_refused(url: str) -> None:
     with pytest.raises(WanConfigurationError, match="base_url"):
-        WanSettings(api_key="sk-x", base_url=url).service()
+        WanSettings(api_key="sk-x", base_url=url).endpoint()
 
 
 @pytest.mark.parametrize("kind", [WanSettings, WanClient, WanImageGenerator, WanImageTool])
@@ -103,6 +103,6 @@ def test_nothing_shows_or_pickles_the_key(kind: type[WanSettings]) -> None:
 
 
 def test_all_that_name_no_store_share_one() -> None:
-    assert WanImageTool().store is WanImageGenerator().store is WanClient().store is ImageStore.default()
-    mine = ImageStore()
+    assert WanImageTool().store is WanImageGenerator().store is WanClient().store is WanStore.default()
+    mine = WanStore()
     assert WanImageTool(store=mine).generator.store is mine

@@ -16,8 +16,8 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from langchain_wan._executor import THREADS, in_thread
-from langchain_wan._slots import Slots, slots_for
+from langchain_wan._concurrency.executor import THREADS, in_thread
+from langchain_wan._concurrency.slots import Slots, find_slots
 
 SOON = 5.0  # seconds; only a failing test waits that long
 
@@ -312,20 +312,20 @@ def test_no_place_is_lost_and_none_is_given_twice_when_all_is_mixed() -> None:
 
 
 def test_equal_keys_share_their_places_and_others_do_not() -> None:
-    one, same = slots_for("https://a", "key", places=2), slots_for("https://a", "key", places=2)
+    one, same = find_slots("https://a", "key", permits=2), find_slots("https://a", "key", permits=2)
     assert one is same
-    assert slots_for("https://b", "key", places=2) is not one
-    assert slots_for("https://a", "other", places=2) is not one
+    assert find_slots("https://b", "key", permits=2) is not one
+    assert find_slots("https://a", "other", permits=2) is not one
 
 
 def test_places_are_forgotten_when_nobody_holds_them() -> None:
     name = object()
-    slots = slots_for(name, places=1)
+    slots = find_slots(name, permits=1)
     slots.acquire()
-    assert free(slots_for(name, places=1)) == 0
+    assert free(find_slots(name, permits=1)) == 0
     del slots
     gc.collect()
-    assert free(slots_for(name, places=1)) == 1
+    assert free(find_slots(name, permits=1)) == 1
 
 
 def test_threads_that_ask_at_once_get_the_same_places() -> None:
@@ -333,7 +333,7 @@ def test_threads_that_ask_at_once_get_the_same_places() -> None:
 
     def ask(_: int) -> Slots:
         start.wait()
-        return slots_for(name, places=1)
+        return find_slots(name, permits=1)
 
     with ThreadPoolExecutor(16) as pool:
         assert len({id(slots) for slots in pool.map(ask, range(16))}) == 1

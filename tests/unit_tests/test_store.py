@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from langchain_wan import ImageStore
-from langchain_wan._blobs import MemoryBlobs
+from langchain_wan import WanStore
+from langchain_wan._storage.blobs import MemoryBlobs
 from langchain_wan.errors import ImageReferenceError, StoreError
 
 
@@ -27,11 +27,11 @@ def png(colour: str = "red") -> bytes:
 
 
 @pytest.fixture(params=["memory", "disk"])
-def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], ImageStore]:
-    return ImageStore if request.param == "memory" else lambda: ImageStore(tmp_path / "images")
+def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], WanStore]:
+    return WanStore if request.param == "memory" else lambda: WanStore(tmp_path / "images")
 
 
-def test_an_image_comes_back_by_its_id(make_store: Callable[[], ImageStore]) -> None:
+def test_an_image_comes_back_by_its_id(make_store: Callable[[], WanStore]) -> None:
     store = make_store()
     added = store.add(png())
     found = store.get(added.id)
@@ -43,18 +43,18 @@ def test_an_image_comes_back_by_its_id(make_store: Callable[[], ImageStore]) -> 
     assert asyncio.run(found.aread()) == png()
 
 
-def test_an_unknown_id_is_none(make_store: Callable[[], ImageStore]) -> None:
+def test_an_unknown_id_is_none(make_store: Callable[[], WanStore]) -> None:
     store = make_store()
     for name in ("img_0000000000000", "img_x", "../../etc/passwd", "", "IMG_0000000000000"):
         assert store.get(name) is None
 
 
-def test_equal_bytes_have_one_id(make_store: Callable[[], ImageStore]) -> None:
+def test_equal_bytes_have_one_id(make_store: Callable[[], WanStore]) -> None:
     store = make_store()
     assert store.add(png()).id == store.add(png()).id != store.add(png("blue")).id
 
 
-def test_every_kind_of_source_can_be_added(make_store: Callable[[], ImageStore], tmp_path: Path) -> None:
+def test_every_kind_of_source_can_be_added(make_store: Callable[[], WanStore], tmp_path: Path) -> None:
     store = make_store()
     image = store.add(png())
     (tmp_path / "a.png").write_bytes(png())
@@ -68,12 +68,12 @@ def test_every_kind_of_source_can_be_added(make_store: Callable[[], ImageStore],
 @pytest.mark.parametrize(
     "source", [b"<html>", "https://example.com/a.png", "/etc/passwd", Path("/nowhere.png"), b"", 7]
 )
-def test_what_is_no_image_is_refused(source: object, make_store: Callable[[], ImageStore]) -> None:
+def test_what_is_no_image_is_refused(source: object, make_store: Callable[[], WanStore]) -> None:
     with pytest.raises(ImageReferenceError):
         make_store().add(source)  # type: ignore[arg-type]  # wrong on purpose
 
 
-def test_a_scope_knows_only_its_own_images(make_store: Callable[[], ImageStore]) -> None:
+def test_a_scope_knows_only_its_own_images(make_store: Callable[[], WanStore]) -> None:
     store = make_store()
     hers = store.scoped("anna").add(png())
     assert store.scoped("anna").get(hers.id) == hers
@@ -84,12 +84,12 @@ def test_a_scope_knows_only_its_own_images(make_store: Callable[[], ImageStore])
 
 
 def test_constructors_touch_no_disk(tmp_path: Path) -> None:
-    ImageStore(tmp_path / "images")
+    WanStore(tmp_path / "images")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_files_are_whole_private_and_named_by_their_hash(tmp_path: Path) -> None:
-    store = ImageStore(tmp_path / "images")
+    store = WanStore(tmp_path / "images")
     image = store.add(png())
     blob = tmp_path / "images" / "blobs" / image.sha256[:2] / image.sha256
     assert blob.read_bytes() == png()
@@ -99,14 +99,14 @@ def test_files_are_whole_private_and_named_by_their_hash(tmp_path: Path) -> None
 
 
 def test_an_id_works_in_the_next_process(tmp_path: Path) -> None:
-    image = ImageStore(tmp_path / "images").add(png())
+    image = WanStore(tmp_path / "images").add(png())
     path = str(tmp_path / "images")
-    code = f"from langchain_wan import ImageStore; print(len(ImageStore({path!r}).get({image.id!r}).read()))"
+    code = f"from langchain_wan import WanStore; print(len(WanStore({path!r}).get({image.id!r}).read()))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) == len(png())
 
 
-def test_an_id_works_in_a_forked_process(make_store: Callable[[], ImageStore]) -> None:
+def test_an_id_works_in_a_forked_process(make_store: Callable[[], WanStore]) -> None:
     store = make_store()
     image = store.add(png())
     child = os.fork()
@@ -118,7 +118,7 @@ def test_an_id_works_in_a_forked_process(make_store: Callable[[], ImageStore]) -
 
 
 def test_a_damaged_file_is_never_returned_as_an_image(tmp_path: Path) -> None:
-    store = ImageStore(tmp_path / "images")
+    store = WanStore(tmp_path / "images")
     image = store.add(png())
     blob = tmp_path / "images" / "blobs" / image.sha256[:2] / image.sha256
     blob.write_bytes(png("blue"))
@@ -128,7 +128,7 @@ def test_a_damaged_file_is_never_returned_as_an_image(tmp_path: Path) -> None:
 
 
 def test_bytes_that_are_gone_are_said_to_be_gone(tmp_path: Path) -> None:
-    store = ImageStore(tmp_path / "images")
+    store = WanStore(tmp_path / "images")
     image = store.add(png())
     (tmp_path / "images" / "blobs" / image.sha256[:2] / image.sha256).unlink()
     with pytest.raises(StoreError, match=image.id):
@@ -139,7 +139,7 @@ def test_bytes_that_are_gone_are_said_to_be_gone(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_used_is_a_store_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError):
-        ImageStore(tmp_path / "file" / "images").add(png())
+        WanStore(tmp_path / "file" / "images").add(png())
 
 
 def test_a_ledger_of_a_newer_version_or_of_garbage_is_refused(tmp_path: Path) -> None:
@@ -149,10 +149,10 @@ def test_a_ledger_of_a_newer_version_or_of_garbage_is_refused(tmp_path: Path) ->
         connection.execute("PRAGMA user_version=99")
     connection.close()
     with pytest.raises(StoreError, match="newer version"):
-        ImageStore(tmp_path).get("img_0000000000000")
+        WanStore(tmp_path).get("img_0000000000000")
     (tmp_path / "ledger.sqlite3").write_bytes(b"no database" * 100)
     with pytest.raises(StoreError, match="ledger"):
-        ImageStore(tmp_path).get("img_0000000000000")
+        WanStore(tmp_path).get("img_0000000000000")
 
 
 def test_the_oldest_go_from_memory_with_a_warning_except_what_is_held() -> None:
@@ -168,7 +168,7 @@ def test_the_oldest_go_from_memory_with_a_warning_except_what_is_held() -> None:
 
 
 def test_a_living_image_keeps_its_bytes_beyond_the_cap() -> None:
-    store = ImageStore()
+    store = WanStore()
     store.blobs = MemoryBlobs(cap=10)
     first = store.add(png())
     with pytest.warns(UserWarning, match="oldest images go"):
@@ -177,16 +177,16 @@ def test_a_living_image_keeps_its_bytes_beyond_the_cap() -> None:
 
 
 def test_a_store_is_never_copied_and_pickles_only_where_it_can_be_found_again(tmp_path: Path) -> None:
-    disk = ImageStore(tmp_path)
+    disk = WanStore(tmp_path)
     assert copy.deepcopy(disk) is disk
     assert pickle.loads(pickle.dumps(disk)).path == disk.path  # noqa: S301  our own
     assert pickle.loads(pickle.dumps(disk.scoped("anna"))).scope == "anna"  # noqa: S301  our own
-    assert pickle.loads(pickle.dumps(ImageStore.default())) is ImageStore.default()  # noqa: S301  our own
+    assert pickle.loads(pickle.dumps(WanStore.default())) is WanStore.default()  # noqa: S301  our own
     with pytest.raises(TypeError, match="in-memory"):
-        pickle.dumps(ImageStore())
-    assert repr(disk.scoped("anna")) == f"ImageStore('{tmp_path}').scoped('anna')"
+        pickle.dumps(WanStore())
+    assert repr(disk.scoped("anna")) == f"WanStore('{tmp_path}').scoped('anna')"
 
 
 def test_images_of_a_pickled_result_find_their_bytes_in_the_default_store() -> None:
-    image = ImageStore.default().add(png())
+    image = WanStore.default().add(png())
     assert pickle.loads(pickle.dumps(image)).read() == png()  # noqa: S301  our own

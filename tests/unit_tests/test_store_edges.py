@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from langchain_wan import Budget, ImageStore, errors
-from langchain_wan._blobs import DiskBlobs, MemoryBlobs
-from langchain_wan._ledger import Limit
-from langchain_wan._owners import Owner
+from langchain_wan import Budget, WanStore, errors
+from langchain_wan._storage.blobs import DiskBlobs, MemoryBlobs
+from langchain_wan._storage.money import to_nano
+from langchain_wan._storage.operations import Limit
+from langchain_wan._storage.owners import Owner
 from langchain_wan.models import image_id
-from langchain_wan.store import nano
 from tests.fault_server import data_uri, png
 from tests.unit_tests.test_store_history import claim, store
 
@@ -32,15 +32,15 @@ def open_umask() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("open_umask")
-@pytest.mark.parametrize("first", ["add", "history", "check_room", "keep_raw", "claim"])
+@pytest.mark.parametrize("first", ["add", "history", "ensure_space", "keep_raw", "claim"])
 def test_every_folder_is_its_owners_alone_whatever_is_written_first(first: str, tmp_path: Path) -> None:
-    made = ImageStore(tmp_path / "deep" / "images")
+    made = WanStore(tmp_path / "deep" / "images")
     if first == "add":
         made.add(png())
     elif first == "history":
         made.history()
-    elif first == "check_room":
-        made.blobs.check_room(1)
+    elif first == "ensure_space":
+        made.blobs.ensure_space(1)
     elif first == "keep_raw":
         made.blobs.keep_raw("one", b"{}")
     else:
@@ -53,23 +53,23 @@ def test_every_folder_is_its_owners_alone_whatever_is_written_first(first: str, 
 
 
 @pytest.mark.parametrize(("cap", "fits"), [("0.12", True), ("0.119999999", False)])
-def test_what_is_held_counts_to_the_last_billionth(store: ImageStore, cap: str, fits: bool) -> None:
-    limit = Limit("team", max_nano=nano(Decimal(cap)))
+def test_what_is_held_counts_to_the_last_billionth(store: WanStore, cap: str, fits: bool) -> None:
+    limit = Limit("team", max_nano=to_nano(Decimal(cap)))
     assert store.ledger.claim(claim("one", limit=limit)).kind == "claimed"
     assert (store.ledger.claim(claim("two", limit=limit)).kind == "claimed") is fits
 
 
 @pytest.mark.parametrize("settled", [True, False])
-def test_what_is_spent_and_what_is_held_are_added_up(store: ImageStore, settled: bool) -> None:
-    limit = Limit("team", max_nano=nano(Decimal("0.13")))
+def test_what_is_spent_and_what_is_held_are_added_up(store: WanStore, settled: bool) -> None:
+    limit = Limit("team", max_nano=to_nano(Decimal("0.13")))
     store.ledger.claim(claim("one", limit=limit))
     if settled:
-        store.ledger.move(claim().service, "one", "done", cost_nano=nano(Decimal("0.06")), images=2)
+        store.ledger.move(claim().service, "one", "done", cost_nano=to_nano(Decimal("0.06")), images=2)
     assert store.ledger.claim(claim("two", limit=limit)).kind == "claimed"
     assert store.ledger.claim(claim("three", limit=limit)).kind != "claimed"
 
 
-def test_an_error_is_kept_with_the_state_that_it_caused(store: ImageStore) -> None:
+def test_an_error_is_kept_with_the_state_that_it_caused(store: WanStore) -> None:
     store.ledger.claim(claim())
     store.ledger.move(claim().service, "one", "uncertain", error={"type": "PaymentUncertainError"})
     found = store.ledger.operation(claim().service, "one")
@@ -101,7 +101,7 @@ def test_bytes_that_somebody_holds_are_not_kept_twice() -> None:
 
 @pytest.mark.filterwarnings("ignore:The in-memory image store:UserWarning")
 def test_an_image_that_was_asked_for_by_id_keeps_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = ImageStore()
+    made = WanStore()
     made.blobs = MemoryBlobs(cap=1)
     image = made.get(made.add(png("red")).id)
     gc.collect()
@@ -110,7 +110,7 @@ def test_an_image_that_was_asked_for_by_id_keeps_its_bytes(monkeypatch: pytest.M
     assert image.read() == png("red")
 
 
-async def test_the_async_twins_pass_everything_on(store: ImageStore) -> None:
+async def test_the_async_twins_pass_everything_on(store: WanStore) -> None:
     image = await store.aadd(png(), scope="anna")
     assert store.scoped("anna").get(image.id) is not None
     assert store.scoped("ben").get(image.id) is None
@@ -121,11 +121,11 @@ async def test_the_async_twins_pass_everything_on(store: ImageStore) -> None:
     assert store.history()[0].state == "charged"
 
 
-def test_what_keep_is_told_of_a_url_is_what_get_returns(store: ImageStore) -> None:
-    from langchain_wan import _pixels
+def test_what_keep_is_told_of_a_url_is_what_get_returns(store: WanStore) -> None:
+    from langchain_wan._media import decode
 
     ends = datetime(2026, 11, 24, tzinfo=UTC)
-    kept = store.keep(png(), _pixels.inspect(png()), url="https://a.example/1.png", expires_at=ends)
+    kept = store.keep(png(), decode.inspect(png()), url="https://a.example/1.png", expires_at=ends)
     found = store.get(kept.id)
     assert found is not None
     assert kept.expires_at == found.expires_at == ends
@@ -166,12 +166,12 @@ def test_the_text_of_a_damaged_or_full_store_says_what_to_do(tmp_path: Path) -> 
     with pytest.raises(
         errors.StoreError, match=r"^The image store's disk is full\. Nothing was charged\. Make room on it\.$"
     ):
-        blobs.check_room(10**9)
+        blobs.ensure_space(10**9)
 
 
 def test_an_owner_in_memory_is_gone_with_its_process(tmp_path: Path) -> None:
-    assert Owner(None).carries_out("somebody", ("service", "one")) is False
-    assert Owner(tmp_path / "owners").carries_out("nobody", ("service", "one")) is False
+    assert Owner(None).is_running_by("somebody", ("service", "one")) is False
+    assert Owner(tmp_path / "owners").is_running_by("nobody", ("service", "one")) is False
 
 
 @pytest.mark.parametrize(

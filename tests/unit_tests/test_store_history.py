@@ -13,13 +13,15 @@ from typing import Any
 
 import pytest
 
-from langchain_wan import Budget, ImageStore, errors, price_usd
-from langchain_wan._blobs import ORPHAN_AGE, DiskBlobs, MemoryBlobs
-from langchain_wan._catalog import Catalog
-from langchain_wan._database import Database
-from langchain_wan._ledger import Claim, Ledger, Limit, Operation
-from langchain_wan._owners import Owner, forget_owners
-from langchain_wan.store import error_facts, error_from, nano, usd
+from langchain_wan import Budget, WanStore, errors, price_usd
+from langchain_wan._storage.blobs import ORPHAN_AGE, DiskBlobs, MemoryBlobs
+from langchain_wan._storage.catalog import Catalog
+from langchain_wan._storage.ledger import Ledger
+from langchain_wan._storage.money import to_nano, to_usd
+from langchain_wan._storage.operations import Claim, Limit, Operation
+from langchain_wan._storage.owners import Owner, forget_owners
+from langchain_wan._storage.sqlite import Database
+from langchain_wan.errors import error_from_json, error_to_json
 from tests.fault_server import png
 
 SERVICE = "https://api.aisa.one/v1"
@@ -31,18 +33,18 @@ def claim(name: str = "one", **changes: Any) -> Claim:
         "id": name,
         "scope": "",
         "fingerprint": f"print of {name}",
-        "max_nano": nano(Decimal("0.06")),
+        "max_nano": to_nano(Decimal("0.06")),
         "request": {"model": "wan2.7-image", "prompt": "a fox", "n": 2, "parents": ["img_p"], "metadata": {"k": "v"}},
     }
     return Claim(**{**fields, **changes})
 
 
 @pytest.fixture(params=["memory", "disk"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> ImageStore:
-    return ImageStore() if request.param == "memory" else ImageStore(tmp_path)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> WanStore:
+    return WanStore() if request.param == "memory" else WanStore(tmp_path)
 
 
-def test_an_entry_tells_all_of_its_operation(store: ImageStore) -> None:
+def test_an_entry_tells_all_of_its_operation(store: WanStore) -> None:
     before = datetime.now(UTC)
     store.ledger.claim(claim())
     (entry,) = store.history()
@@ -65,18 +67,18 @@ def test_an_entry_tells_all_of_its_operation(store: ImageStore) -> None:
     ],
 )
 def test_the_cost_is_what_was_charged_or_what_may_have_been(
-    state: Any, cost: Decimal | None, shown: str, store: ImageStore
+    state: Any, cost: Decimal | None, shown: str, store: WanStore
 ) -> None:
     store.ledger.claim(claim())
     result = {"images": [{"id": "img_a"}, {"id": "img_b"}]} if cost else None
-    store.ledger.move(SERVICE, "one", state, cost_nano=None if cost is None else nano(cost), images=1, result=result)
+    store.ledger.move(SERVICE, "one", state, cost_nano=None if cost is None else to_nano(cost), images=1, result=result)
     (entry,) = asyncio.run(store.ahistory())
     assert entry.state == state
     assert entry.cost_usd == Decimal(shown)
     assert entry.images == (["img_a", "img_b"] if cost else [])
 
 
-def test_history_lists_the_newest_first_and_so_many(store: ImageStore) -> None:
+def test_history_lists_the_newest_first_and_so_many(store: WanStore) -> None:
     for name in ("one", "two", "three"):
         store.ledger.claim(claim(name))
     assert [entry.operation_id for entry in store.history()] == ["three", "two", "one"]
@@ -84,7 +86,7 @@ def test_history_lists_the_newest_first_and_so_many(store: ImageStore) -> None:
     assert len(asyncio.run(store.ahistory(1))) == 1
 
 
-def test_a_scope_sees_its_own_operations(store: ImageStore) -> None:
+def test_a_scope_sees_its_own_operations(store: WanStore) -> None:
     store.ledger.claim(claim("hers", scope="anna"))
     store.ledger.claim(claim("his", scope="ben"))
     store.ledger.stop(SERVICE, "hers")
@@ -97,7 +99,7 @@ def test_a_scope_sees_its_own_operations(store: ImageStore) -> None:
     assert [entry.state for entry in store.history()] == ["started", "charged"]
 
 
-def test_unfinished_leaves_out_what_runs_and_what_is_settled(store: ImageStore) -> None:
+def test_unfinished_leaves_out_what_runs_and_what_is_settled(store: WanStore) -> None:
     for name in ("runs", "died", "uncertain", "partial", "done", "refused", "charged"):
         store.ledger.claim(claim(name))
         if name not in {"runs", "died"}:
@@ -111,7 +113,7 @@ def test_unfinished_leaves_out_what_runs_and_what_is_settled(store: ImageStore) 
     }
 
 
-def test_only_two_outcomes_settle_and_only_once(store: ImageStore) -> None:
+def test_only_two_outcomes_settle_and_only_once(store: WanStore) -> None:
     store.ledger.claim(claim())
     with pytest.raises(ValueError, match="no unsettled operation 'one'"):
         store.resolve("one", "charged")
@@ -127,12 +129,14 @@ def test_only_two_outcomes_settle_and_only_once(store: ImageStore) -> None:
 @pytest.mark.parametrize(
     ("state", "outcome", "ended"), [("partial", "not_charged", "charged"), ("uncertain", "charged", "charged")]
 )
-def test_what_was_paid_stays_paid(state: Any, outcome: Any, ended: str, store: ImageStore) -> None:
+def test_what_was_paid_stays_paid(state: Any, outcome: Any, ended: str, store: WanStore) -> None:
     told: list[Any] = []
     store.ledger.claim(claim())
     store.ledger.stop(SERVICE, "one")
-    store.ledger.move(SERVICE, "one", state, cost_nano=nano(Decimal("0.03")) if state == "partial" else None, images=1)
-    store.hold_until_resolved((SERVICE, "one"), lambda cost, images: told.append((cost, images)))
+    store.ledger.move(
+        SERVICE, "one", state, cost_nano=to_nano(Decimal("0.03")) if state == "partial" else None, images=1
+    )
+    store.keep_reservation((SERVICE, "one"), lambda cost, images: told.append((cost, images)))
     store.resolve("one", outcome)
     (entry,) = store.history()
     cost = Decimal("0.030") if state == "partial" else Decimal("0.060")
@@ -142,18 +146,18 @@ def test_what_was_paid_stays_paid(state: Any, outcome: Any, ended: str, store: I
 
 def test_a_named_budget_counts_what_is_held_and_spent_by_service_name_and_window() -> None:
     ledger = Ledger(Database(None), None)
-    limit = Limit("team", max_nano=nano(Decimal("0.10")), max_images=3, window=60)
+    limit = Limit("team", max_nano=to_nano(Decimal("0.10")), max_images=3, window=60)
     assert ledger.claim(claim("one", limit=limit)).kind == "claimed"
-    assert ledger.spent(limit, SERVICE) == (0, nano(Decimal("0.06")), 2)
+    assert ledger.spent(limit, SERVICE) == (0, to_nano(Decimal("0.06")), 2)
     assert ledger.claim(claim("two", limit=limit)).kind == "over_budget"
     assert ledger.claim(claim("other", limit=Limit("other", max_images=2))).kind == "claimed"
     assert ledger.claim(claim("elsewhere", service="http://127.0.0.1:1/v1", limit=limit)).kind == "claimed"
-    ledger.move(SERVICE, "one", "done", cost_nano=nano(Decimal("0.03")), images=1)
-    assert ledger.spent(limit, SERVICE) == (nano(Decimal("0.03")), 0, 1)
-    assert ledger.spent(limit) == (nano(Decimal("0.03")), nano(Decimal("0.06")), 3)
+    ledger.move(SERVICE, "one", "done", cost_nano=to_nano(Decimal("0.03")), images=1)
+    assert ledger.spent(limit, SERVICE) == (to_nano(Decimal("0.03")), 0, 1)
+    assert ledger.spent(limit) == (to_nano(Decimal("0.03")), to_nano(Decimal("0.06")), 3)
     assert ledger.claim(claim("three", limit=limit)).kind == "claimed"
     ledger.move(SERVICE, "three", "refused")
-    assert ledger.spent(limit, SERVICE) == (nano(Decimal("0.03")), 0, 1)
+    assert ledger.spent(limit, SERVICE) == (to_nano(Decimal("0.03")), 0, 1)
     assert ledger.spent(Limit("team", window=-1), SERVICE) == (0, 0, 0)
 
 
@@ -183,18 +187,18 @@ def test_only_one_takes_a_paid_operation_to_resume() -> None:
     ledger = Ledger(Database(None), None)
     ledger.claim(claim())
     ledger.move(SERVICE, "one", "paid")
-    assert not ledger.take_to_resume(SERVICE, "one")
+    assert not ledger.acquire_for_resume(SERVICE, "one")
     ledger.stop(SERVICE, "one")
-    assert ledger.take_to_resume(SERVICE, "one")
-    assert not ledger.take_to_resume(SERVICE, "one")
-    ledger.leave_to_resume(SERVICE, "one")
+    assert ledger.acquire_for_resume(SERVICE, "one")
+    assert not ledger.acquire_for_resume(SERVICE, "one")
+    ledger.mark_resumable(SERVICE, "one")
     found = ledger.operation(SERVICE, "one")
     assert found is not None
     assert found.state == "partial"
-    assert not ledger.take_to_resume(SERVICE, "nobody")
+    assert not ledger.acquire_for_resume(SERVICE, "nobody")
     ledger.move(SERVICE, "one", "done")
-    ledger.leave_to_resume(SERVICE, "one")
-    assert not ledger.take_to_resume(SERVICE, "one")
+    ledger.mark_resumable(SERVICE, "one")
+    assert not ledger.acquire_for_resume(SERVICE, "one")
 
 
 def test_an_end_is_written_only_over_what_is_still_open_and_ones_own() -> None:
@@ -212,7 +216,7 @@ def test_an_end_is_written_only_over_what_is_still_open_and_ones_own() -> None:
     assert ledger.spent(Limit("team"))[2] == 2
 
 
-def test_names_belong_to_scopes_and_are_forgotten_with_the_last_one(store: ImageStore) -> None:
+def test_names_belong_to_scopes_and_are_forgotten_with_the_last_one(store: WanStore) -> None:
     image = store.add(png(), scope="anna")
     other = store.add(png("blue"), scope="anna")
     store.add(png(), scope="ben")
@@ -229,7 +233,7 @@ def test_names_belong_to_scopes_and_are_forgotten_with_the_last_one(store: Image
     assert store.get(other.id) == other
 
 
-def test_pruning_counts_what_it_deletes(store: ImageStore) -> None:
+def test_pruning_counts_what_it_deletes(store: WanStore) -> None:
     store.add(png())
     assert store.prune(timedelta(days=1)) == 0
     assert asyncio.run(store.aprune(timedelta(seconds=-1))) == 1
@@ -254,20 +258,20 @@ def test_a_newer_url_replaces_an_older_one_and_none_replaces_nothing() -> None:
 
 def test_an_error_can_be_written_down_and_raised_again() -> None:
     error = errors.PaymentUncertainError("Lost.", stage="wait", max_cost_usd=Decimal("0.03"), operation_id="one")
-    back = error_from(error_facts(error))
+    back = error_from_json(error_to_json(error))
     assert type(back) is errors.PaymentUncertainError
     assert (str(back), vars(back)) == (str(error), vars(error))
-    assert type(error_from({**error_facts(error), "type": "Unknown"})) is errors.WanError
-    assert error_from(error_facts(errors.WanError("No."))).max_cost_usd is None
+    assert type(error_from_json({**error_to_json(error), "type": "Unknown"})) is errors.WanError
+    assert error_from_json(error_to_json(errors.WanError("No."))).max_cost_usd is None
 
 
 @pytest.mark.parametrize(("amount", "billionths"), [("0.03", 30_000_000), ("0.0000000001", 1), ("0", 0), ("1", 10**9)])
 def test_dollars_are_counted_in_billionths_rounded_up(amount: str, billionths: int) -> None:
-    assert nano(Decimal(amount)) == billionths
+    assert to_nano(Decimal(amount)) == billionths
 
 
 def test_billionths_are_shown_as_dollars() -> None:
-    assert [str(usd(nano)) for nano in (30_000_000, 0, 1_500_000, 1)] == ["0.030", "0.000", "0.0015", "1E-9"]
+    assert [str(to_usd(nano)) for nano in (30_000_000, 0, 1_500_000, 1)] == ["0.030", "0.000", "0.0015", "1E-9"]
 
 
 def test_memory_counts_each_picture_once_and_forgets_what_is_deleted() -> None:
@@ -312,7 +316,7 @@ def test_a_folder_keeps_raw_answers_private_and_sweeps_old_orphans(tmp_path: Pat
 
 
 def test_a_blob_that_was_cut_is_written_anew(tmp_path: Path) -> None:
-    store = ImageStore(tmp_path)
+    store = WanStore(tmp_path)
     image = store.add(png())
     (tmp_path / "blobs" / image.sha256[:2] / image.sha256).write_bytes(b"cut")
     assert store.add(png()).read() == png()
@@ -324,9 +328,9 @@ def test_a_disk_without_room_is_told_before_paying(tmp_path: Path, monkeypatch: 
 
     usage = type("Usage", (), {"free": 2 * 64 * 2**20})
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    DiskBlobs(tmp_path).check_room(2)
+    DiskBlobs(tmp_path).ensure_space(2)
     with pytest.raises(errors.StoreError, match="disk is full"):
-        DiskBlobs(tmp_path).check_room(3)
+        DiskBlobs(tmp_path).ensure_space(3)
     assert list((tmp_path / "raw").iterdir()) == []
 
 
@@ -337,17 +341,17 @@ def test_an_owner_is_told_from_the_dead_by_its_lock(tmp_path: Path) -> None:
     assert owner.running == set()
     owner.running.add(("s", "one"))
     assert owner.name == name
-    assert owner.carries_out(name, ("s", "one"))
-    assert not owner.carries_out(name, ("s", "two"))
-    assert not owner.carries_out("nobody", ("s", "one"))
+    assert owner.is_running_by(name, ("s", "one"))
+    assert not owner.is_running_by(name, ("s", "two"))
+    assert not owner.is_running_by("nobody", ("s", "one"))
     assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
     child = os.fork()
     if child == 0:  # pragma: no cover  the child
-        os._exit(0 if owner.carries_out(name, ("s", "one")) and owner.name != name else 1)
+        os._exit(0 if owner.is_running_by(name, ("s", "one")) and owner.name != name else 1)
     assert os.waitpid(child, 0)[1] == 0
     forget_owners()
     (tmp_path / "dead").write_text("")
-    assert not owner.carries_out("dead", ("s", "one"))
+    assert not owner.is_running_by("dead", ("s", "one"))
     assert not (tmp_path / "dead").exists()
 
 
@@ -394,7 +398,7 @@ def test_a_budget_shows_its_limits() -> None:
 )
 def test_a_source_that_can_not_be_stored_is_told_in_these_words(source: Any, text: str, reason: str) -> None:
     with pytest.raises(errors.ImageReferenceError) as caught:
-        ImageStore().add(source)
+        WanStore().add(source)
     assert (str(caught.value), caught.value.reason) == (text, reason)
 
 
@@ -406,7 +410,7 @@ def test_the_warning_of_a_full_memory_says_what_to_do_and_comes_once() -> None:
         blobs.write("2", b"x" * 2**20)
     blobs.write("3", b"x" * 2**20)
     assert [str(warning.message) for warning in caught] == [
-        "The in-memory image store holds 2 MiB: the oldest images go now. Use ImageStore(path) to keep them."
+        "The in-memory image store holds 2 MiB: the oldest images go now. Use WanStore(path) to keep them."
     ]
     assert [blobs.read(str(number)) is not None for number in range(4)] == [False, False, True, True]
 
@@ -450,15 +454,15 @@ def test_a_full_budget_and_a_pickled_one_are_told_in_these_words() -> None:
 
 def test_a_named_budget_is_read_in_the_default_store_until_it_is_used() -> None:
     budget = Budget(max_usd=1, name="team")
-    ImageStore.default().ledger.claim(claim(limit=budget.limit()))
+    WanStore.default().ledger.claim(claim(limit=budget.limit()))
     assert budget.held_usd == Decimal("0.06")
     budget.count_in(lambda limit: (0, 0, 0))
     assert budget.held_usd == 0
 
 
 def test_stores_show_what_they_are(tmp_path: Path) -> None:
-    assert repr(ImageStore()) == "ImageStore()"
-    assert repr(ImageStore().scoped("anna")) == "ImageStore().scoped('anna')"
-    assert repr(ImageStore(tmp_path)) == f"ImageStore({str(tmp_path)!r})"
-    with pytest.raises(TypeError, match=r"^an in-memory ImageStore lives in its process and can't be pickled; use "):
-        ImageStore().__reduce__()
+    assert repr(WanStore()) == "WanStore()"
+    assert repr(WanStore().scoped("anna")) == "WanStore().scoped('anna')"
+    assert repr(WanStore(tmp_path)) == f"WanStore({str(tmp_path)!r})"
+    with pytest.raises(TypeError, match=r"^an in-memory WanStore lives in its process and can't be pickled; use "):
+        WanStore().__reduce__()

@@ -18,21 +18,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langchain_wan._refusals import REFUSALS, UNCLEAR_STATUS, refusal_for
-from langchain_wan._wire import (
+from langchain_wan._net.messages import Lost, Reply, decode_reply
+from langchain_wan._net.signed_urls import find_expiry
+from langchain_wan._services.aisa_chat import (
     GENERATION_PATH,
-    Answer,
-    ImagePart,
-    Lost,
-    Reply,
-    cleaned,
-    decoded_reply,
-    expiry_of,
     generation_request,
     read_answer,
     read_balance,
     upstream_parameters,
 )
+from langchain_wan._services.answer import Answer, ImagePart
+from langchain_wan._services.foreign_text import clean_text
+from langchain_wan._services.refusals import AMBIGUOUS_STATUS, REFUSALS, refusal_for
 from langchain_wan.errors import (
     UNAVAILABLE,
     AuthenticationError,
@@ -45,7 +42,8 @@ from langchain_wan.errors import (
     UnreadableAnswerError,
     WanError,
 )
-from langchain_wan.models import ImageRequest, ImageResult
+from langchain_wan.models import ImageResult
+from langchain_wan.requests import ImageRequest
 
 COST = Decimal("0.06")
 URL = "https://cdn.aisa.one/images/wan2.7/20260418-abc.png"
@@ -312,7 +310,7 @@ def test_half_a_surrogate_pair_in_an_answer_does_not_lose_its_images(place: str)
     }
     answer = answered(content, **more)
     assert answer.parts == (ImagePart(URL),)
-    result_of(answer).model_dump_json()
+    load_result(answer).model_dump_json()
 
 
 @pytest.mark.parametrize("depth", [100, 300, 450, 600, 900])
@@ -321,10 +319,10 @@ def test_a_usage_of_any_depth_does_not_lose_an_image(depth: int) -> None:
     body = '{"choices": [{"message": {"content": [{"image": "%s"}]}}], "usage": %s}' % (URL, nested)  # noqa: UP031  braces
     answer = read_answer(reply(200, body.encode()), max_cost_usd=COST)
     assert answer.parts == (ImagePart(URL),)
-    result_of(answer).model_dump_json()
+    load_result(answer).model_dump_json()
 
 
-def result_of(answer: Answer) -> ImageResult:
+def load_result(answer: Answer) -> ImageResult:
     """The result as the flow builds it from an answer."""
     return ImageResult(
         images=[],
@@ -665,7 +663,7 @@ def test_the_table_is_written_in_lower_case() -> None:
 
 def test_no_row_of_the_table_frees_a_status_that_is_unclear() -> None:
     exact = {status for status, _ in REFUSALS if status is not None}
-    assert not exact & UNCLEAR_STATUS
+    assert not exact & AMBIGUOUS_STATUS
     assert {status for status in exact if status >= 500} == {500}
 
 
@@ -826,7 +824,7 @@ def check_read(given_reply: Reply) -> None:
     else:
         assert answer.parts
         assert 200 <= given_reply.status < 300
-        result_of(answer).model_dump_json()
+        load_result(answer).model_dump_json()
 
 
 @given(status=STATUSES, payload=VALUES, headers=HEADERS)
@@ -929,7 +927,7 @@ LEAKS = [
 
 @pytest.mark.parametrize("text", LEAKS)
 def test_a_foreign_text_is_cleaned_of_urls_and_keys(text: str) -> None:
-    assert "TOPSECRET" not in cleaned(text)
+    assert "TOPSECRET" not in clean_text(text)
 
 
 @pytest.mark.parametrize(
@@ -937,7 +935,7 @@ def test_a_foreign_text_is_cleaned_of_urls_and_keys(text: str) -> None:
     ["10.0.0.5", "10.0.0.5:8080", "169.254.169.254", "[2001:db8::1]:443", "2001:db8:0:0:0:0:0:1", "fe80::1", "::1"],
 )
 def test_a_foreign_text_is_cleaned_of_addresses(address: str) -> None:
-    text = cleaned(f"dial tcp {address}: connection refused")
+    text = clean_text(f"dial tcp {address}: connection refused")
     assert address.removesuffix(":443").strip("[]") not in text
     assert "connection refused" in text
 
@@ -954,7 +952,7 @@ def test_a_foreign_text_is_cleaned_of_addresses(address: str) -> None:
     ],
 )
 def test_a_foreign_text_is_cleaned_of_markup(text: str) -> None:
-    assert "<" not in cleaned(text).replace("<url>", "").replace("<key>", "").replace("<address>", "")
+    assert "<" not in clean_text(text).replace("<url>", "").replace("<key>", "").replace("<address>", "")
 
 
 @pytest.mark.parametrize(
@@ -970,7 +968,7 @@ def test_a_foreign_text_is_cleaned_of_markup(text: str) -> None:
     ],
 )
 def test_a_foreign_text_that_is_harmless_stays(text: str) -> None:
-    assert cleaned(text) == text
+    assert clean_text(text) == text
 
 
 @pytest.mark.parametrize(
@@ -981,7 +979,7 @@ def test_a_code_stays_as_the_service_wrote_it(code: str) -> None:
 
 
 def test_a_foreign_text_is_one_line_of_at_most_200_characters() -> None:
-    text = cleaned("a\r\n\x1b[31mb\x00\u2028c\ud800 " + "word " * 100)
+    text = clean_text("a\r\n\x1b[31mb\x00\u2028c\ud800 " + "word " * 100)
     assert text.isprintable()
     assert len(text) == 200
     assert text.startswith("a [31mb c word")
@@ -993,14 +991,14 @@ def test_a_foreign_text_is_one_line_of_at_most_200_characters() -> None:
 )
 def test_cleaning_takes_no_longer_than_the_text_is_long(text: str) -> None:
     started = time.perf_counter()
-    cleaned(text)
+    clean_text(text)
     assert time.perf_counter() - started < 0.5
 
 
 @given(st.text(st.characters(), max_size=300))
 @settings(deadline=None)
 def test_any_text_can_be_cleaned(text: str) -> None:
-    shown = cleaned(text)
+    shown = clean_text(text)
     assert shown.isprintable()
     assert len(shown) <= 200
     assert "://" not in shown
@@ -1059,20 +1057,20 @@ def test_a_retry_after_that_says_nothing_leaves_a_number_or_none(text: str) -> N
 def test_a_plain_answer_is_taken_as_it_is() -> None:
     for encoding in ("", "identity", " Identity "):
         headers = {"content-encoding": encoding} if encoding else {}
-        assert decoded_reply(200, headers, b"{}", 100) == Reply(200, headers, b"{}")
+        assert decode_reply(200, headers, b"{}", 100) == Reply(200, headers, b"{}")
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "GZIP", "x-gzip"])
 @pytest.mark.parametrize("cap", [1_000, 5_000])
 def test_gzip_is_decoded_up_to_the_cap(encoding: str, cap: int) -> None:
     headers = {"content-encoding": encoding}
-    outcome = decoded_reply(200, headers, gzip_without_time(b"x" * 1_000), cap)
+    outcome = decode_reply(200, headers, gzip_without_time(b"x" * 1_000), cap)
     assert outcome == Reply(200, headers, b"x" * 1_000)
 
 
 def test_a_bomb_is_not_unpacked_beyond_the_cap() -> None:
     bomb = gzip_without_time(b"\0" * 50_000_000)
-    outcome = decoded_reply(200, {"content-encoding": "gzip"}, bomb, 10_000)
+    outcome = decode_reply(200, {"content-encoding": "gzip"}, bomb, 10_000)
     assert isinstance(outcome, Lost)
     assert outcome.received == bomb
 
@@ -1091,10 +1089,10 @@ def test_a_bomb_is_not_unpacked_beyond_the_cap() -> None:
     ],
 )
 def test_an_answer_that_cannot_be_decoded_was_received_and_is_kept(encoding: str, body: bytes) -> None:
-    outcome = decoded_reply(200, {"content-encoding": encoding}, body, 1_000)
+    outcome = decode_reply(200, {"content-encoding": encoding}, body, 1_000)
     assert isinstance(outcome, Lost)
     assert (outcome.stage, outcome.received) == ("read", body)
-    refused = decoded_reply(502, {"content-encoding": encoding}, body, 1_000)
+    refused = decode_reply(502, {"content-encoding": encoding}, body, 1_000)
     assert isinstance(refused, Lost)
     assert refused.received is None
 
@@ -1122,18 +1120,18 @@ def test_an_answer_that_cannot_be_decoded_was_received_and_is_kept(encoding: str
     ],
 )
 def test_the_end_of_a_signed_url_is_read_from_its_query(query: str, expected: datetime | None) -> None:
-    assert expiry_of(f"https://cdn.aisa.one/a.png?{query}") == expected
+    assert find_expiry(f"https://cdn.aisa.one/a.png?{query}") == expected
 
 
 @pytest.mark.parametrize(
     "url", ["", "https://[", "https://[x]/?Expires=1", "no url at all?Expires=", "\ud800?expires=x"]
 )
 def test_what_is_no_signed_url_has_no_end(url: str) -> None:
-    assert expiry_of(url) is None
+    assert find_expiry(url) is None
 
 
 @given(st.text(st.characters(), max_size=60) | st.from_regex(r"https://h/\?(x-amz-date|expires|x-oss-expires)=.{0,20}"))
 @settings(deadline=None)
 def test_any_text_has_an_end_or_none(url: str) -> None:
-    found = expiry_of(url)
+    found = find_expiry(url)
     assert found is None or found.tzinfo is not None

@@ -1,0 +1,198 @@
+"""The two drivers of a flow, which carry out its steps: one blocking, one async. They differ in `await`."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from langchain_wan._call.steps import Acquire, Flow, Notify, Release, Send, SendAll, Sleep, Step, Work
+from langchain_wan._concurrency.executor import in_thread
+from langchain_wan._concurrency.slots import Slots, find_slots
+from langchain_wan._net import send
+from langchain_wan._net.download import Download
+from langchain_wan._net.endpoint import Endpoint
+from langchain_wan._net.messages import Outcome, WireRequest
+from langchain_wan.models import WanEvent
+from langchain_wan.settings import WanSettings
+
+T = TypeVar("T")
+Watcher = Callable[[WanEvent], object]
+
+logger = logging.getLogger("langchain_wan")
+DOWNLOADS = 8  # at once, for one answer
+
+
+class _Settings:
+    """What both drivers read from the settings, and the permit that they hold."""
+
+    def __init__(self, settings: WanSettings, endpoint: Endpoint, on_event: Watcher | None) -> None:
+        self._settings, self._endpoint, self._on_event = settings, endpoint, on_event
+        self._permit_of: Slots | None = None
+
+    def _find_slots(self) -> Slots:
+        key = hashlib.sha256(self._endpoint.api_key.get_secret_value().encode()).digest()
+        return find_slots(os.getpid(), self._endpoint.base_url, key, permits=self._settings.max_concurrency)
+
+    def _release(self) -> None:
+        slots, self._permit_of = self._permit_of, None
+        if slots is not None:
+            slots.release()
+
+    def _download(self, step: SendAll) -> Download:
+        loopback = self._endpoint.loopback
+        return Download(
+            time.monotonic() + step.timeout,
+            service=loopback if step.results else None,
+            allow_http=step.results or loopback is not None,
+            proxy=self._settings.proxy,
+            networks=self._settings.allowed_networks,
+        )
+
+
+class Driver(_Settings):
+    """Carries out the steps of a flow, blocking."""
+
+    def run(self, flow: Flow[T]) -> T:
+        """Carry out a flow to its end, and return what it returns."""
+        try:
+            step = next(flow)
+            while True:
+                try:
+                    outcome = self._perform(step)
+                except BaseException as error:  # noqa: BLE001  the flow decides what each means
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(outcome)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        finally:
+            self._release()
+
+    def _perform(self, step: Step) -> Any:
+        match step:
+            case Work(function):
+                return function()
+            case Notify(event):
+                if self._on_event is not None:
+                    _notify(self._on_event, event)
+            case Sleep(seconds):
+                time.sleep(seconds)
+            case Acquire(limiter) if limiter is not None:
+                limiter.acquire(blocking=True)
+            case Acquire():
+                slots = self._find_slots()
+                slots.acquire()
+                self._permit_of = slots
+            case Release():
+                self._release()
+            case Send(request, timeout):
+                return self.send(request, timeout)
+            case SendAll():
+                return self._download_all(step)
+        return None
+
+    def send(self, request: WireRequest, timeout: float) -> Outcome:
+        """Send a request to the service; `timeout` in seconds, to the end of the answer."""
+        return send.send(request, self._endpoint, time.monotonic() + timeout, self._settings.proxy)
+
+    def _download_all(self, step: SendAll) -> list[Any]:
+        download = self._download(step)
+
+        def fetch(index: int) -> Any:
+            return step.each(index, download.run(step.urls[index]))
+
+        if len(step.urls) == 1:
+            return [fetch(0)]
+        threads = ThreadPoolExecutor(min(len(step.urls), DOWNLOADS), thread_name_prefix="langchain-wan-download")
+        try:
+            return list(threads.map(fetch, range(len(step.urls))))
+        except RuntimeError:  # the interpreter is ending: no new threads
+            return [fetch(index) for index in range(len(step.urls))]
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
+
+
+class AsyncDriver(_Settings):
+    """Carries out the steps of a flow on an event loop."""
+
+    async def run(self, flow: Flow[T]) -> T:
+        """Carry out a flow to its end, and return what it returns."""
+        try:
+            step = next(flow)
+            while True:
+                try:
+                    outcome = await self._perform(step)
+                except BaseException as error:  # noqa: BLE001  the flow decides what each means
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(outcome)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        finally:
+            self._release()
+
+    async def _perform(self, step: Step) -> Any:
+        match step:
+            case Work(function):
+                return await in_thread(function)
+            case Notify(event):
+                if self._on_event is not None:
+                    await _anotify(self._on_event, event)
+            case Sleep(seconds):
+                await asyncio.sleep(seconds)
+            case Acquire(limiter) if limiter is not None:
+                await limiter.aacquire(blocking=True)
+            case Acquire():
+                slots = self._find_slots()
+                await slots.aacquire()
+                self._permit_of = slots
+            case Release():
+                self._release()
+            case Send(request, timeout):
+                return await self.send(request, timeout)
+            case SendAll():
+                return await self._download_all(step)
+        return None
+
+    async def send(self, request: WireRequest, timeout: float) -> Outcome:
+        """Send a request to the service; `timeout` in seconds, to the end of the answer."""
+        return await send.asend(request, self._endpoint, time.monotonic() + timeout, self._settings.proxy)
+
+    async def _download_all(self, step: SendAll) -> list[Any]:
+        download = self._download(step)
+        permits = asyncio.Semaphore(DOWNLOADS)
+
+        async def fetch(index: int) -> Any:
+            async with permits:
+                outcome = await download.arun(step.urls[index])
+            return await in_thread(step.each, index, outcome)
+
+        outcomes = await asyncio.gather(*(fetch(index) for index in range(len(step.urls))), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return outcomes
+
+
+def _notify(on_event: Watcher, event: WanEvent) -> None:
+    try:
+        on_event(event)
+    except Exception:
+        logger.warning("on_event failed at stage %s", event["stage"], exc_info=True)
+
+
+async def _anotify(on_event: Watcher, event: WanEvent) -> None:
+    try:
+        returned = on_event(event)
+        if isinstance(returned, Awaitable):
+            await returned
+    except Exception:
+        logger.warning("on_event failed at stage %s", event["stage"], exc_info=True)

@@ -1,0 +1,96 @@
+"""One call under way: who calls, and what it has done so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from langchain_wan._call.steps import Notify
+from langchain_wan.models import WanEvent
+from langchain_wan.requests import ImageRequest
+from langchain_wan.store import WanStore
+
+if TYPE_CHECKING:
+    from langchain_wan._call.names import ImageNames
+    from langchain_wan._net.endpoint import Endpoint
+    from langchain_wan.budget import Budget, Reservation
+    from langchain_wan.settings import WanSettings
+
+
+@dataclass(frozen=True)
+class Call:
+    """Who calls, as far as the flow needs it.
+
+    Attributes:
+        scope: Whose names count; `""` is code, which knows all.
+        operation_id: Derived from the conversation; None means the request's own, or a new one.
+        turn: Which message of a person the call answers.
+        by_model: Whether a language model named the images.
+        shared: Whether strangers may have the same scope: what one of them paid is not given to another.
+        conversation: What images are called in the conversation; None where there is none.
+        runtime: What a budget function is called with.
+    """
+
+    scope: str = ""
+    operation_id: str | None = None
+    tool_call_id: str | None = None
+    turn: str = ""
+    by_model: bool = False
+    shared: bool = False
+    conversation: ImageNames | None = None
+    runtime: Any = None
+
+
+@dataclass
+class Job:
+    """One generation under way; `clock` is monotonic seconds."""
+
+    request: ImageRequest
+    settings: WanSettings
+    endpoint: Endpoint
+    call: Call
+    clock: Callable[[], float]
+    operation_id: str = ""
+    model: str = ""
+    price: Decimal = Decimal(0)
+    began: float = 0.0
+    budget: Budget | None = None
+    hold: Reservation | None = None
+    state: Literal["new", "claimed", "sent", "paid", "given_up"] = "new"
+    parents: list[str] = field(default_factory=list)
+    all_stored: bool = True
+
+    @property
+    def store(self) -> WanStore:
+        """The store, as the caller's scope sees it."""
+        store = self.settings.store
+        return store.scoped(self.call.scope) if self.call.scope else store
+
+    @property
+    def scope(self) -> str:
+        """Whose call it is: the caller's scope, or that of the view that was given as the store."""
+        return self.store.scope
+
+    @property
+    def max_cost(self) -> Decimal:
+        """Dollars that the call may cost."""
+        return self.price * self.request.n
+
+    @property
+    def raw_name(self) -> str:
+        """Under which name the raw answer is kept."""
+        return f"{self.endpoint.base_url} {self.operation_id}"
+
+    def notify(self, stage: str, **details: Any) -> Notify:
+        """Return the step that tells of a stage."""
+        event = {
+            "type": "wan_image",
+            "stage": stage,
+            "operation_id": self.operation_id,
+            "tool_call_id": self.call.tool_call_id,
+            "elapsed_s": round(self.clock() - self.began, 3),
+            **details,
+        }
+        return Notify(cast("WanEvent", event))

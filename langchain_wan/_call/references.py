@@ -1,0 +1,258 @@
+"""What a caller or a model names as an input image, turned into bytes or a URL for the wire.
+
+A string is told apart by strict patterns and never opens a file. Whatever a model names and may not have is
+refused with one short text, so that a refusal teaches nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from langchain_wan._call.names import ONLY_A_FILE_ID, UPLOAD, ImageNames
+from langchain_wan._media import decode, encode, formats
+from langchain_wan._media.large_json import Whole
+from langchain_wan._net.addresses import RefusedAddressError, is_well_formed, parse_target
+from langchain_wan._net.messages import Outcome, Reply
+from langchain_wan.errors import ImageReferenceError, StoreError
+from langchain_wan.models import IMAGE_ID, GeneratedImage, image_id, read_source
+from langchain_wan.requests import InlineImage
+from langchain_wan.settings import ReferenceUrls
+from langchain_wan.store import WanStore
+
+MAX_MODEL_DATA_URI = 64_000  # characters: a model that writes more invents it
+MAX_TOTAL_BYTES = 24_000_000
+
+BASE64_BYTES = 3 * 2**18
+
+_URL_START = re.compile(r"https?://", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One input image, ready for the wire: bytes, or a URL, or both.
+
+    Attributes:
+        image_id: The id that the image has in the store; None for a URL that is only handed on.
+        fetch: A URL that has to be downloaded first.
+        of_service: Whether that URL was a result of the service; the download has to be the image `image_id`.
+        upload: The name of the upload that it is.
+    """
+
+    data: bytes | None = field(default=None, repr=False)
+    mime_type: str = ""
+    url: str | None = None
+    expires_at: datetime | None = None
+    image_id: str | None = None
+    fetch: str | None = None
+    of_service: bool = False
+    upload: str | None = None
+
+    def usable_url(self, now: datetime) -> str | None:
+        """Return the URL if the service can still fetch it."""
+        if self.url is None or (self.expires_at is not None and self.expires_at <= now):
+            return None
+        return self.url
+
+
+@dataclass(frozen=True)
+class Naming:
+    """Who names the images, and what may be named.
+
+    Attributes:
+        store: A view that knows only the images of the caller's scope.
+        urls: What is done with http(s) URLs.
+        by_model: Whether a language model wrote the strings.
+        conversation: What is called so in a conversation; None means every id that the store's view knows.
+    """
+
+    store: WanStore
+    urls: ReferenceUrls = "pass"
+    by_model: bool = False
+    conversation: ImageNames | None = None
+
+    def known(self, image_id: str) -> GeneratedImage | None:
+        """Return the image with this id that may be named, or None."""
+        return self.store.get(image_id) if self.conversation is None else self.conversation.known(image_id)
+
+
+def resolve(sources: Iterable[Any], naming: Naming) -> list[Reference]:
+    """Resolve input images in order; a `Reference` with `fetch` still has to be downloaded.
+
+    Raises:
+        ImageReferenceError: One of them is unknown, refused or unreadable.
+    """
+    return [_resolved(source, naming) for source in sources]
+
+
+def from_download(reference: Reference, outcome: Outcome, naming: Naming) -> Reference:
+    """Return a reference whose URL was downloaded.
+
+    Raises:
+        ImageReferenceError: There are no bytes, they are no image, or not the one that was meant. The model is told the
+            same for each, and for a URL that may not be dialled: it is not to find out what answers where.
+    """
+    if not isinstance(outcome, Reply):
+        raise _refused(naming, f"its URL could not be downloaded: {outcome.reason}", "unreadable")
+    if outcome.status != 200:  # noqa: PLR2004  OK
+        raise _refused(naming, f"its URL answered HTTP {outcome.status}", "unreadable")
+    data = outcome.body
+    if not reference.of_service:
+        found = _from_bytes(data, naming, url=reference.fetch)
+        if reference.upload is not None and naming.conversation is not None and found.image_id is not None:
+            naming.conversation.downloaded(reference.upload, found.image_id)
+        return found
+    # A client can post messages that name any id beside any URL: only the bytes say which image it is.
+    if image_id(hashlib.sha256(data).hexdigest()) != reference.image_id:
+        raise _refused(naming, f"the URL of {reference.image_id} shows something else", "unknown")
+    return _from_bytes(data, naming, url=reference.fetch)
+
+
+def fitted(references: Sequence[Reference]) -> list[Reference]:
+    """Return the references with their bytes in the form that may be sent, within the limits of one request.
+
+    Raises:
+        ImageReferenceError: A picture breaks a rule that can't be mended.
+    """
+    formed = [_wire_form(reference, encode.MAX_WIRE_BYTES) for reference in references]
+    if sum(len(reference.data or b"") for reference in formed) > MAX_TOTAL_BYTES:
+        share = MAX_TOTAL_BYTES // len(formed)
+        formed = [_wire_form(reference, share) for reference in formed]
+    return formed
+
+
+def to_wire(references: Sequence[Reference], *, as_urls: bool, now: datetime) -> list[str] | None:
+    """Return a URL or data URI for each reference, or None if one has no usable URL where URLs are asked for."""
+    shown: list[str] = []
+    for reference in references:
+        url = reference.usable_url(now)
+        if reference.data is None or as_urls:
+            if url is None:
+                return None
+            shown.append(url)
+        else:
+            shown.append(Whole(f"data:{reference.mime_type};base64,{_base64(reference.data)}"))
+    return shown
+
+
+def _base64(data: bytes) -> str:
+    # In slices of whole groups of three bytes: one big call would hold the interpreter lock.
+    pieces = (data[start : start + BASE64_BYTES] for start in range(0, len(data), BASE64_BYTES))
+    return "".join([base64.b64encode(piece).decode() for piece in pieces])
+
+
+def _resolved(source: Any, naming: Naming) -> Reference:
+    if isinstance(source, str):
+        return _named(source, naming)
+    if isinstance(source, GeneratedImage):
+        return _from_stored(source, naming)
+    if naming.by_model and isinstance(source, InlineImage) and len(source.content) > MAX_MODEL_DATA_URI:
+        raise _refused(naming, "a data URI written by the model is too long", "too_large")
+    try:
+        data = read_source(source)
+    except formats.NotAnImageError as error:
+        raise _refused(naming, str(error), "unreadable") from error
+    return _from_bytes(data, naming)
+
+
+def _named(name: str, naming: Naming) -> Reference:
+    if UPLOAD.fullmatch(name):
+        return _from_upload(name, naming)
+    if IMAGE_ID.fullmatch(name):
+        return _from_id(name, naming)
+    if not _URL_START.match(name) or not is_well_formed(name):
+        raise _refused(naming, "it is no id, no data URI and no http(s) URL", "unknown")
+    # Models drop the signature of a URL that they copy: the stored bytes are meant, and never expire.
+    stored = naming.store.find_by_url(name)
+    if stored is not None and naming.known(stored.id) is not None:
+        return _from_stored(stored, naming)
+    meant = None if naming.conversation is None else naming.conversation.at_url(name)
+    return _from_url(name, naming) if meant is None else _named(meant, naming)
+
+
+def _from_id(name: str, naming: Naming) -> Reference:
+    stored = naming.known(name)
+    if stored is not None:
+        return _from_stored(stored, naming)
+    # A new process, and a store in memory: the messages still say where the image is. They say nothing of who may
+    # see what is stored here, so that it is downloaded even where its bytes are known.
+    url = None if naming.conversation is None else naming.conversation.carried(name)
+    if url is None:
+        raise _refused(naming, f"no image is called {name} here", "unknown")
+    return Reference(fetch=url, of_service=True, image_id=name)
+
+
+def _from_upload(name: str, naming: Naming) -> Reference:
+    upload = None if naming.conversation is None else naming.conversation.upload(name)
+    if upload is None:
+        raise _refused(naming, f"no image is called {name} here", "unknown")
+    if upload.problem is not None:
+        reason = "file_id" if upload.problem == ONLY_A_FILE_ID else "unreadable"
+        raise _refused(naming, f"{name} can't be used: {upload.problem}", reason, advice=f"{name}: {upload.problem}.")
+    if upload.url is not None:
+        return replace(_from_url(upload.url, naming), upload=name)
+    stored = naming.store.get(upload.image_id or "")
+    if stored is None:
+        raise _refused(naming, f"{name} was deleted", "unknown")
+    return replace(_from_stored(stored, naming), upload=name)
+
+
+def _from_url(url: str, naming: Naming) -> Reference:
+    if naming.urls == "refuse":
+        raise _refused(naming, "URLs are not accepted", "refused")
+    if naming.urls == "fetch":
+        return Reference(fetch=url)  # the guard judges it, and what it redirects to
+    try:
+        parse_target(url)
+    except RefusedAddressError as error:
+        raise _refused(naming, f"the URL may not be used: {error}", "refused") from error
+    return Reference(url=url)
+
+
+def _from_stored(image: GeneratedImage, naming: Naming) -> Reference:
+    data = naming.store.read(image.sha256)
+    if data is None:
+        try:
+            data = image.read()  # it may live in another store, or hold its bytes
+        except StoreError:
+            if image.url is None or (image.expires_at is not None and image.expires_at <= datetime.now(UTC)):
+                raise _refused(naming, f"the bytes of {image.id} are not stored any more", "gone") from None
+            return Reference(fetch=image.url, of_service=True, image_id=image.id)
+    return Reference(data, image.mime_type, image.url, image.expires_at, image.id)
+
+
+def _from_bytes(data: bytes, naming: Naming, url: str | None = None) -> Reference:
+    try:
+        picture = decode.inspect(data)
+    except formats.NotAnImageError as error:
+        raise _refused(naming, str(error), "unreadable") from error
+    stored = naming.store.keep(data, picture, scope=naming.store.scope)
+    return Reference(data, picture.mime_type, url, None, stored.id)
+
+
+def _wire_form(reference: Reference, max_bytes: int) -> Reference:
+    if reference.data is None:
+        return reference
+    try:
+        data, mime_type = encode.wire_form(reference.data, max_bytes=max_bytes)
+    except (formats.NotAnImageError, formats.UnfitImageError) as error:
+        shown = reference.image_id or "An input image"
+        text = f"{shown} can't be used as an input image: {error}."
+        raise ImageReferenceError(text, reason="unfit", next_step="Use another image.", advice=text) from error
+    return replace(reference, data=data, mime_type=mime_type)
+
+
+def _refused(naming: Naming, why: str, reason: str, *, advice: str | None = None) -> ImageReferenceError:
+    names = [] if naming.conversation is None else naming.conversation.names()
+    listed = f" You can use: {', '.join(names)}." if names else ""
+    return ImageReferenceError(
+        f"An input image can't be used: {why}.",
+        reason=reason,
+        next_step="Pass an id of this store, a Path, bytes, or a public URL.",
+        advice=(advice or "One of `images` can't be used.") + listed,
+    )

@@ -1,0 +1,76 @@
+"""What a flow is made of: the steps that it yields, and the job that it carries out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from langchain_wan._net.messages import Outcome, WireRequest
+from langchain_wan.models import WanEvent
+
+if TYPE_CHECKING:
+    from langchain_core.rate_limiters import BaseRateLimiter
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Send:
+    """Send a paid request; the outcome is an `Outcome`. `timeout` in seconds, from now to the end of the answer."""
+
+    request: WireRequest
+    timeout: float
+
+
+@dataclass(frozen=True)
+class SendAll:
+    """Download URLs at once; the outcome is a list of what `each` returned, in order.
+
+    Attributes:
+        each: Called with the place and the outcome of each download as soon as it is there.
+        results: Whether these are results of the service, whose rules differ from a caller's URLs.
+    """
+
+    urls: Sequence[str]
+    timeout: float
+    each: Callable[[int, Outcome], Any]
+    results: bool = True
+
+
+@dataclass(frozen=True)
+class Sleep:
+    """Wait for some seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Acquire:
+    """Wait for the rate limiter, or where `limiter` is None for one of the `max_concurrency` places."""
+
+    limiter: BaseRateLimiter | None = None
+
+
+@dataclass(frozen=True)
+class Release:
+    """Give the place back."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Do something heavy or blocking; the outcome is what the function returns."""
+
+    function: Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Notify:
+    """Tell whoever watches."""
+
+    event: WanEvent
+
+
+Step = Send | SendAll | Sleep | Acquire | Release | Work | Notify
+Flow = Generator[Step, Any, T]

@@ -1,0 +1,1 @@
+"""Threads, permits and forks."""

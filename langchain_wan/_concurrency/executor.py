@@ -1,0 +1,49 @@
+"""A few threads of our own for heavy or blocking work, so that the event loop stays free.
+
+LangChain fills the loop's default executor with tools that wait for minutes; these threads never wait for a service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+THREADS = 4
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_executors: dict[int, ThreadPoolExecutor] = {}  # by process id: threads do not survive a fork
+_lock = threading.Lock()
+os.register_at_fork(after_in_child=lambda: globals().update(_lock=threading.Lock()))
+
+
+async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a function in one of the threads and return what it returns."""
+    call = functools.partial(contextvars.copy_context().run, function, *args, **kwargs)
+    try:
+        future = asyncio.wrap_future(_executor().submit(call))
+    except RuntimeError:  # the interpreter is ending: no new work for threads
+        return call()
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        # What the thread does has effects: the wait ends when they are known, not before.
+        await asyncio.wait([future])
+        raise
+
+
+def _executor() -> ThreadPoolExecutor:
+    with _lock:
+        if os.getpid() not in _executors:
+            _executors[os.getpid()] = ThreadPoolExecutor(THREADS, thread_name_prefix="langchain-wan")
+        return _executors[os.getpid()]

@@ -1,0 +1,1 @@
+"""Image bytes: how they are read, checked, shown and made small."""

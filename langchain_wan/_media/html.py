@@ -1,0 +1,146 @@
+"""Images as HTML, for a notebook or a file: thumbnails inline, text escaped, no scripts, readable in dark and light."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+_FONT = "font-family:system-ui,sans-serif"
+_GALLERY = f"display:flex;flex-wrap:wrap;gap:12px;align-items:flex-start;{_FONT}"
+_CARD = "margin:0;max-width:260px"
+_SMALL_CARD = "margin:0;width:140px"
+_IMAGE = "display:block;max-width:100%;border-radius:8px"
+_CAPTION = "font-size:12px;opacity:.75;margin-top:4px;overflow-wrap:anywhere"
+_GONE = "padding:8px 12px;border:1px dashed currentColor;border-radius:8px;opacity:.6;font-size:12px"
+_PARENTS = "display:flex;flex-wrap:wrap;gap:4px;margin-top:4px;align-items:center;font-size:12px;opacity:.9"
+_PARENT = "height:40px;border-radius:4px;vertical-align:middle"
+_TREE = f"display:flex;gap:12px;align-items:flex-start;{_FONT}"
+_BRANCHES = "border-left:2px solid rgba(128,128,128,.5);padding-left:12px;display:flex;flex-direction:column;gap:12px"
+
+
+@dataclass(frozen=True)
+class Card:
+    """One image: a PNG or JPEG thumbnail, or None where the bytes are gone; what stands below it, line by line.
+
+    Attributes:
+        parents: Thumbnails and ids of the images that it was made from.
+    """
+
+    picture: bytes | None
+    caption: str
+    details: str = ""
+    parents: Sequence[tuple[bytes | None, str]] = ()
+
+
+@dataclass(frozen=True)
+class Branch:
+    """An image and the images that it was made from."""
+
+    card: Card
+    parents: Sequence[Branch] = ()
+
+
+def gallery(title: str, cards: Iterable[Card]) -> str:
+    """Return a gallery as an HTML fragment."""
+    figures = "".join(figure(card, _CARD) for card in cards)
+    return (
+        f'<div style="{_FONT};margin-bottom:8px;overflow-wrap:anywhere">{html.escape(title)}</div>'
+        f'<div style="{_GALLERY}">{figures}</div>'
+    )
+
+
+def tree(branch: Branch) -> str:
+    """Return an image with what it was made from at its right, as an HTML fragment."""
+    card = figure(branch.card, _SMALL_CARD)
+    parents = "".join(tree(parent) for parent in branch.parents)
+    branches = f'<div style="{_BRANCHES}">{parents}</div>' if parents else ""
+    return f'<div style="{_TREE}">{card}{branches}</div>'
+
+
+def figure(card: Card, style: str) -> str:
+    """Return one image with its caption as an HTML fragment."""
+    lines = "".join(f"<div>{html.escape(line)}</div>" for line in (card.caption, card.details) if line)
+    parents = "".join(_picture(data, name, _PARENT) for data, name in card.parents)
+    made_from = f'<div style="{_PARENTS}">from {parents}</div>' if parents else ""
+    return (
+        f'<figure style="{style}">{_picture(card.picture, card.caption, _IMAGE)}'
+        f'<figcaption style="{_CAPTION}">{lines}{made_from}</figcaption></figure>'
+    )
+
+
+def _picture(data: bytes | None, text: str, style: str) -> str:
+    shown = html.escape(text)
+    if data is None:
+        return f'<div title="{shown}" style="{_GONE}">not stored</div>'
+    return f'<img alt="{shown}" title="{shown}" src="{inline(data)}" style="{style}">'
+
+
+def inline(data: bytes) -> str:
+    """Return a PNG or JPEG as the source of a picture on a page."""
+    kind = "png" if data.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark; --muted: color-mix(in srgb, currentColor 65%, transparent) }}
+body {{ font: 15px/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 1200px; padding: 24px 16px }}
+h1 {{ font-size: 22px; margin: 0 0 4px }}
+p {{ margin: 0 0 20px; color: var(--muted) }}
+main {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 220px), 1fr)); gap: 20px 16px }}
+figure {{ margin: 0 }}
+img {{ display: block; width: 100%; border-radius: 8px }}
+figcaption {{ margin-top: 6px; overflow-wrap: anywhere }}
+small, .none {{ color: var(--muted); font-size: 13px }}
+.none {{ border: 1px dashed; border-radius: 8px; padding: 24px 12px; text-align: center }}
+</style>
+</head>
+<body>
+<h1>{title}</h1>
+<p>{summary}</p>
+<main>
+{figures}
+</main>
+</body>
+</html>
+"""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of a sheet, or why there is none.
+
+    Attributes:
+        preview: A small JPEG or PNG, or None.
+        file: The name of its file beside the sheet.
+        note: What stands in place of a picture that did not come.
+    """
+
+    prompt: str
+    details: str
+    preview: bytes | None = None
+    file: str = ""
+    note: str = ""
+
+
+def contact_sheet(title: str, summary: str, pictures: Iterable[Picture]) -> str:
+    """Return the page."""
+    figures = "\n".join(_figure(picture) for picture in pictures)
+    return PAGE.format(title=html.escape(title), summary=html.escape(summary), figures=figures)
+
+
+def _figure(picture: Picture) -> str:
+    prompt, details = html.escape(picture.prompt), html.escape(picture.details)
+    if picture.preview is None:
+        shown = f'<div class="none">{html.escape(picture.note)}</div>'
+    else:
+        image = f'<img loading="lazy" alt="{prompt}" src="{inline(picture.preview)}">'
+        shown = f'<a href="{html.escape(picture.file)}">{image}</a>'
+    return f"<figure>{shown}<figcaption>{prompt}<br><small>{details}</small></figcaption></figure>"

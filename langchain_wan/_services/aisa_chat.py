@@ -1,0 +1,167 @@
+"""AIsa's HTTP API as values: requests are built strictly, answers are read leniently. No I/O.
+
+Source: https://aisa.one/docs/api-reference/chat/image-generation and https://aisa.one/docs/api-reference/errors,
+both of 2026-04-22.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from langchain_wan._media import large_json
+from langchain_wan._net.messages import Reply, WireRequest
+from langchain_wan._services.answer import Answer, ImagePart
+from langchain_wan._services.failures import (
+    OK,
+    build_failure,
+    build_refusal,
+    find_request_id,
+    judge,
+    read_error,
+    read_json,
+)
+from langchain_wan._services.foreign_text import make_storable
+from langchain_wan.errors import HELD_BACK, StatusError, UnreadableAnswerError
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from langchain_wan.requests import ImageRequest
+
+
+GENERATION_PATH = "/chat/completions"
+BALANCE_PATH = "/credits/balance"
+
+
+def generation_request(
+    request: ImageRequest, *, model: str, references: Sequence[str], operation_key: str
+) -> WireRequest:
+    """Build the one request of a generation.
+
+    Args:
+        references: A URL or data URI for each input image, in order.
+        operation_key: Equal for each try of one logical call. AIsa documents no idempotency key, so nothing
+            relies on it; a gateway that learns it can use it.
+    """
+    # content is always an array (a plain string is answered with 400), images stand before the one text part,
+    # and n is always sent: without it the service makes, and bills, four. No stream: upstream refuses it.
+    content: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": url}} for url in references]
+    content.append({"type": "text", "text": request.prompt})
+    body: dict[str, Any] = {
+        **request.extra_body,
+        "model": model,
+        "n": request.n,
+        "messages": [{"role": "user", "content": content}],
+        **upstream_parameters(request),
+    }
+    return WireRequest(
+        "POST",
+        GENERATION_PATH,
+        large_json.dumps(body),
+        {"Content-Type": "application/json", "Idempotency-Key": operation_key},
+    )
+
+
+def upstream_parameters(request: ImageRequest) -> dict[str, Any]:
+    """Return the parameters of Wan itself that are set, in Wan's spelling."""
+    named = request.model_dump(include={"size", "seed", "watermark", "thinking_mode", "negative_prompt"})
+    parameters = {name: value for name, value in named.items() if value is not None}
+    if "size" in parameters:  # 1280*720 upstream, 1280x720 elsewhere
+        parameters["size"] = parameters["size"].replace("x", "*").replace("X", "*")
+    return parameters
+
+
+def read_answer(reply: Reply, *, max_cost_usd: Decimal) -> Answer:
+    """Read the answer of a generation.
+
+    Raises:
+        StatusError: The service refused, and did no work.
+        UnreadableAnswerError: A 200 that holds no image.
+        PaymentUncertainError: Any other answer; work may have been done and charged.
+    """
+    payload = read_json(reply.body)
+    if not 200 <= reply.status < 300:  # noqa: PLR2004  the 2xx range
+        raise build_failure(reply, payload, max_cost_usd)
+    if isinstance(payload, dict):
+        answer = _answer(reply, payload)
+        if answer.parts:  # images that came are delivered and paid, whatever else the answer says
+            return answer
+        if payload.get("error") or ("choices" not in payload and ("code" in payload or "message" in payload)):
+            raise build_failure(reply, payload, max_cost_usd)
+    raise UnreadableAnswerError(
+        "The service answered without a picture.",
+        next_step=f"The raw answer is kept. {HELD_BACK}",
+        stage="read",
+        status_code=reply.status,
+        request_id=find_request_id(reply, payload),
+        max_cost_usd=max_cost_usd,
+    )
+
+
+def read_balance(reply: Reply) -> dict[str, Any]:
+    """Read the answer of the balance route.
+
+    Raises:
+        StatusError: The service did not give a balance.
+    """
+    payload = read_json(reply.body)
+    if reply.status == OK and isinstance(payload, dict) and "available_balance_micros_usd" in payload:
+        return payload
+    found = read_error(payload)
+    refusal = judge(reply, found)
+    if refusal is not None and reply.status != OK:
+        raise build_refusal(refusal, reply, found)
+    raise StatusError(
+        f"The service gave no balance (HTTP {reply.status}).",
+        next_step="Try again later.",
+        status_code=reply.status,
+        code=found.code,
+    )
+
+
+def _answer(reply: Reply, payload: Mapping[str, Any]) -> Answer:
+    images: list[ImagePart] = []
+    notes: list[str] = []
+    choices = payload.get("choices")
+    for choice in choices if isinstance(choices, list) else []:
+        message = choice.get("message") if isinstance(choice, dict) else None
+        content = message.get("content") if isinstance(message, dict) else None
+        for part in content if isinstance(content, list) else [content]:
+            _read_part(part, images, notes)
+    usage = payload.get("usage")
+    model = payload.get("model")
+    return Answer(
+        tuple(images),
+        tuple(notes),
+        make_storable(usage) if isinstance(usage, dict) else {},
+        find_request_id(reply, payload),
+        make_storable(model) if isinstance(model, str) else None,
+    )
+
+
+def _read_part(part: Any, images: list[ImagePart], notes: list[str]) -> None:
+    if isinstance(part, str):
+        if part.startswith(("http://", "https://", "data:")) and not part.split(maxsplit=1)[1:]:
+            images.append(_image_part(part))
+        elif part.strip():
+            notes.append(make_storable(part[:2000]))
+        return
+    if not isinstance(part, dict):
+        return
+    shown = [part.get(name) for name in ("image", "image_url", "url", "b64_json")]
+    texts = [value.get("url") if isinstance(value, dict) else value for value in shown]
+    found = next((text for text in texts if isinstance(text, str) and text), None)
+    if found is not None:
+        images.append(_image_part(found))
+    elif isinstance(part.get("text"), str):
+        if part["text"].strip():
+            notes.append(make_storable(part["text"][:2000]))
+    elif part.get("type") in ("image", "image_url"):
+        images.append(ImagePart())  # announced, and perhaps billed, but not there
+
+
+def _image_part(text: str) -> ImagePart:
+    is_url = re.match(r"https?://", text[:8], re.IGNORECASE)
+    return ImagePart(url=text) if is_url else ImagePart(data=text)

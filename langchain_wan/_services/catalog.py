@@ -1,0 +1,59 @@
+"""The models that can be asked for, as dated data: their prices, and the routes of other families."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+
+from langchain_wan.errors import InvalidImageRequestError
+
+# Source: https://aisa.one/docs/guides/pricing/ai-model-pricing-llm-inference, read on PRICES_AS_OF; equal to
+# Alibaba's international list price. Failed images are free upstream.
+PRICES_AS_OF = date(2026, 4, 22)
+PRICES_USD: Mapping[str, Decimal] = {"wan2.7-image": Decimal("0.030"), "wan2.7-image-pro": Decimal("0.075")}
+
+# Other families that AIsa serves on other routes; the same pages.
+OTHER_ROUTES = {
+    "gemini": "Gemini image models use POST /v1beta/models/{model}:generateContent",
+    "nano-banana": "Gemini image models use POST /v1beta/models/{model}:generateContent",
+    "seedream": "Seedream models use POST /v1/images/generations",
+    "doubao-seedream": "Seedream models use POST /v1/images/generations",
+}
+
+
+def price_usd(model: str, n: int = 1, *, prices: Mapping[str, Decimal] | None = None) -> Decimal:
+    """Return what `n` images cost, in dollars: for estimates and approval rules.
+
+    >>> price_usd("wan2.7-image", 3)
+    Decimal('0.090')
+
+    Args:
+        model: The model's name.
+        n: How many images.
+        prices: Dollars an image by model, over the built-in table.
+
+    Raises:
+        InvalidImageRequestError: The price of the model is not known.
+    """
+    price = {**PRICES_USD, **(prices or {})}.get(model)
+    if price is None:
+        raise _unknown_price(model)
+    return price * n
+
+
+def _unknown_price(model: str) -> InvalidImageRequestError:
+    shown = "".join(char for char in model if char.isprintable())[:60]
+    route = next((text for mark, text in OTHER_ROUTES.items() if mark in model.lower()), None)
+    known = ", ".join(PRICES_USD)
+    if route is not None:
+        return InvalidImageRequestError(
+            f"{shown!r} is not a Wan model: {route}, which this package does not call.",
+            next_step=f"Use one of {known}.",
+            advice=f"This tool makes images with {known} only.",
+        )
+    return InvalidImageRequestError(
+        f"The price of model {shown!r} is not known, so no budget can hold for it.",
+        next_step=f"Use one of {known}, or pass its price: prices={{{shown!r}: Decimal(...)}}.",
+        advice=f"Use one of these models: {known}.",
+    )

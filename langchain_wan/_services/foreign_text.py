@@ -1,0 +1,58 @@
+"""Text that a service wrote, made safe to show and to store."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    pass
+
+EXCERPT = 200
+
+
+def clean_text(text: str) -> str:
+    """Return one line of a foreign text that may stand in an error: no HTML, URL, address or key; 200 characters."""
+    text = text[:EXAMINED]
+    if re.search(r"<\s*(!doctype|html|head|body|\?xml)", text, re.IGNORECASE):
+        return ""
+    for pattern, shown in _foreign():
+        text = pattern.sub(shown, text)
+    text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return text if len(text) <= EXCERPT else text[: EXCERPT - 1] + "…"
+
+
+EXAMINED = 2000
+
+
+@lru_cache(maxsize=1)  # compiled when an error is read, not when the package is imported
+def _foreign() -> tuple[tuple[re.Pattern[str], str], ...]:
+    return (
+        (re.compile(r"<[a-zA-Z/!?][^<>]{0,500}>?"), " "),  # markup; not the "<400>" before Alibaba's codes
+        (re.compile(r"[a-zA-Z][\w+.-]{0,20}://\S+"), "[url]"),
+        (re.compile(r"\S+\?\S*=\S*"), "[url]"),
+        (re.compile(r"\bdata:\S+", re.IGNORECASE), "[data]"),
+        (re.compile(r"\b(?:bearer\s+\S{6,}|basic\s+[a-z0-9+/=]{12,})", re.IGNORECASE), "[key]"),
+        (re.compile(r"\bsk[-_][\w.-]{6,}", re.IGNORECASE), "[key]"),
+        (re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?\b"), "[address]"),
+        (
+            re.compile(
+                r"\[?(?<![\w:])(?:(?:[0-9a-fA-F]{1,4}:){3,}|(?:[0-9a-fA-F]{1,4}:)*::?)(?=[0-9a-fA-F:])[0-9a-fA-F.:]*\]?"
+            ),
+            "[address]",
+        ),
+    )
+
+
+def make_storable(value: Any, depth: int = 10) -> Any:
+    """Return a value of an answer as every file and message can hold it: not too deep, no halves of surrogate pairs."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if not isinstance(value, dict | list):
+        return value
+    if depth == 0:
+        return None
+    if isinstance(value, dict):
+        return {make_storable(name): make_storable(inner, depth - 1) for name, inner in value.items()}
+    return [make_storable(inner, depth - 1) for inner in value]

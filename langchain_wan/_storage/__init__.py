@@ -1,0 +1,1 @@
+"""What a store is made of: operations, names and bytes."""

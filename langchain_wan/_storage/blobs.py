@@ -1,0 +1,239 @@
+"""Bytes under their SHA-256, and raw answers under the name of their operation: on disk, or in memory.
+
+A file appears under its name only when it is whole and on the disk; a temporary file that a crash left is swept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import threading
+import time
+import warnings
+import weakref
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from langchain_wan.errors import StoreError
+
+MEMORY_CAP = 256 * 2**20
+ORPHAN_AGE = 86_400  # seconds
+ROOM_FOR_AN_IMAGE = 64 * 2**20  # bytes: its raw answer in base64 and the image itself, at 4K
+
+
+# One for all stores in memory: a fork waits for it, so that the child finds no half-done change.
+_LOCK = threading.RLock()
+os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
+
+
+class Pinned:
+    """Bytes in memory; whoever keeps this object keeps them."""
+
+    __slots__ = ("__weakref__", "data")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Pinned:
+        """Return itself: bytes never change."""
+        return self
+
+
+class MemoryBlobs:
+    """Bytes for the life of the process: `cap` bytes of images, then the oldest go, except what a caller holds."""
+
+    def __init__(self, cap: int = MEMORY_CAP) -> None:
+        self._cap = cap
+        self._size = 0
+        self._kept: OrderedDict[str, Pinned] = OrderedDict()
+        self._alive: weakref.WeakValueDictionary[str, Pinned] = weakref.WeakValueDictionary()
+        self._raw: dict[str, bytes] = {}
+        self._lock = _LOCK
+        self._warned = False
+
+    def ensure_space(self, images: int) -> None:
+        """Memory has room: what is too much drives out the oldest."""
+
+    def write(self, sha256: str, data: bytes) -> Any:
+        """Keep bytes; the returned object keeps them alive beyond the cap."""
+        with self._lock:
+            held = self._kept.get(sha256) or self._alive.get(sha256) or Pinned(data)
+            self._alive[sha256] = held
+            if sha256 not in self._kept:
+                self._kept[sha256] = held
+                self._size += len(data)
+                self._make_room()
+        return held
+
+    def _make_room(self) -> None:
+        while self._size > self._cap and len(self._kept) > 1:
+            _, oldest = self._kept.popitem(last=False)
+            self._size -= len(oldest.data)
+            if not self._warned:
+                self._warned = True
+                text = (
+                    f"The in-memory image store holds {self._cap >> 20} MiB: the oldest images go now. "
+                    "Use WanStore(path) to keep them."
+                )
+                warnings.warn(text, UserWarning, stacklevel=2)
+
+    def read(self, sha256: str) -> bytes | None:
+        """Return the bytes, or None if they are not here."""
+        held = self._alive.get(sha256)
+        return None if held is None else held.data
+
+    def hold(self, sha256: str) -> Any:
+        """Return the object that keeps the bytes alive, or None."""
+        return self._alive.get(sha256)
+
+    def delete(self, sha256: str) -> None:
+        """Forget the bytes."""
+        with self._lock:
+            held = self._kept.pop(sha256, None)
+            self._size -= 0 if held is None else len(held.data)
+            self._alive.pop(sha256, None)
+
+    def keep_raw(self, name: str, body: bytes) -> None:
+        """Keep a raw answer."""
+        self._raw[name] = body
+
+    def raw(self, name: str) -> bytes | None:
+        """Return a raw answer, or None if there is none."""
+        return self._raw.get(name)
+
+    def drop_raw(self, name: str) -> None:
+        """Forget a raw answer."""
+        self._raw.pop(name, None)
+
+
+class DiskBlobs:
+    """Bytes in a folder: `blobs/ab/<sha256>` and `raw/<sha256 of the operation's name>`, readable by the owner only."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._swept = False
+
+    def ensure_space(self, images: int) -> None:
+        """See to it that this many images can be written, before they are paid.
+
+        Raises:
+            StoreError: The folder can't be written, or the disk has too little room.
+        """
+        with _disk_errors():
+            with tempfile.TemporaryFile(dir=self._folder("raw")) as probe:
+                probe.write(b"room")
+            free = shutil.disk_usage(self._root).free
+        if free < images * ROOM_FOR_AN_IMAGE:
+            raise StoreError("The image store's disk is full.", next_step="Make room on it.")
+
+    def write(self, sha256: str, data: bytes) -> Any:
+        """Write bytes; when this returns they are on the disk. Nothing is held in memory."""
+        target = self._blob(sha256)
+        with _disk_errors():
+            if not target.exists() or target.stat().st_size != len(data):
+                self._folder("blobs", target.parent.name)
+                _write_atomically(target, data)
+        return None
+
+    def read(self, sha256: str) -> bytes | None:
+        """Return the bytes, or None if they are not here.
+
+        Raises:
+            StoreError: The file does not have the digest that it is named by; it was moved aside.
+        """
+        target = self._blob(sha256)
+        with _disk_errors():
+            try:
+                data = target.read_bytes()
+            except FileNotFoundError:
+                return None
+        if hashlib.sha256(data).hexdigest() != sha256:
+            with suppress(OSError):
+                target.rename(target.with_suffix(".damaged"))
+            raise StoreError("A stored image is damaged; it was moved aside.", next_step="Restore it from a backup.")
+        return data
+
+    def hold(self, sha256: str) -> Any:  # noqa: ARG002  the same signature as in memory
+        """Return None: the disk keeps the bytes."""
+        return None
+
+    def delete(self, sha256: str) -> None:
+        """Remove the bytes."""
+        with _disk_errors():
+            self._blob(sha256).unlink(missing_ok=True)
+
+    def keep_raw(self, name: str, body: bytes) -> None:
+        """Write a raw answer; when this returns it is on the disk."""
+        with _disk_errors():
+            self._sweep()
+            self._folder("raw")
+            _write_atomically(self._raw(name), body)
+
+    def raw(self, name: str) -> bytes | None:
+        """Return a raw answer, or None if there is none."""
+        with _disk_errors():
+            try:
+                return self._raw(name).read_bytes()
+            except FileNotFoundError:
+                return None
+
+    def drop_raw(self, name: str) -> None:
+        """Remove a raw answer."""
+        with _disk_errors():
+            self._raw(name).unlink(missing_ok=True)
+
+    def _folder(self, *parts: str) -> Path:
+        folder = self._root
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for part in parts:  # one after the other: a mode is only that of the last folder made
+            folder /= part
+            folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
+
+    def _blob(self, sha256: str) -> Path:
+        return self._root / "blobs" / sha256[:2] / sha256
+
+    def _raw(self, name: str) -> Path:
+        return self._root / "raw" / hashlib.sha256(name.encode()).hexdigest()
+
+    def _sweep(self) -> None:
+        if self._swept:
+            return
+        self._swept = True
+        for folder in (self._root / "raw", *(self._root / "blobs").glob("*")):
+            for orphan in folder.glob(".*.part"):
+                with suppress(FileNotFoundError):
+                    if time.time() - orphan.stat().st_mtime > ORPHAN_AGE:
+                        orphan.unlink()
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise StoreError(f"The image store could not be used: {reason}.", next_step="Check its disk.") from error
+
+
+def _write_atomically(target: Path, data: bytes) -> None:
+    descriptor, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=target.parent)  # created with mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    entry = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(entry)
+    finally:
+        os.close(entry)

@@ -1,0 +1,101 @@
+"""Which images there are, and which scope knows which of them by which name."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from langchain_wan._net.signed_urls import same_url
+from langchain_wan._storage.sqlite import Database
+
+_OF_A_SCOPE = ("url", "expires_at")  # two scopes may store equal bytes, and are not to see each other's URLs
+_IMAGES = (
+    "SELECT facts, url, expires_at FROM images JOIN names ON names.image_id = images.id WHERE (? = '' OR scope = ?)"
+)
+
+
+class Catalog:
+    """The images and names of a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add_image(self, image_id: str, facts: Mapping[str, Any], scope: str) -> None:
+        """Record an image, and that a scope knows it by its id and URL; a newer URL replaces the older one."""
+        now = time.time()
+        of_bytes = {name: value for name, value in facts.items() if name not in _OF_A_SCOPE}
+        of_scope = [facts.get(name) for name in _OF_A_SCOPE]
+        with self._database.transaction() as connection:
+            connection.execute("INSERT OR IGNORE INTO images VALUES (?,?,?)", (image_id, json.dumps(of_bytes), now))
+            connection.execute(
+                "INSERT INTO names VALUES (?,?,?,?,?,?) ON CONFLICT (scope, name) DO UPDATE SET"
+                " created_at = excluded.created_at, url = coalesce(excluded.url, url),"
+                " expires_at = CASE WHEN excluded.url IS NULL THEN expires_at ELSE excluded.expires_at END",
+                (scope, image_id, image_id, now, *of_scope),
+            )
+
+    def image(self, image_id: str, scope: str) -> dict[str, Any] | None:
+        """Return what is recorded of an image that a scope knows, or None; the scope `""` knows every image."""
+        query = _IMAGES + " AND id = ? ORDER BY url IS NULL, names.created_at DESC LIMIT 1"
+        with self._database.transaction() as connection:
+            row = connection.execute(query, (scope, scope, image_id)).fetchone()
+        return None if row is None else _facts(row)
+
+    def image_at(self, url: str, scope: str) -> dict[str, Any] | None:
+        """Return the image that a URL showed, or None; see `same_url`."""
+        query = _IMAGES + " AND substr(url || '?', 1, length(?) + 1) = ? || '?' LIMIT 100"
+        bare = url.partition("?")[0].partition("#")[0]
+        with self._database.transaction() as connection:
+            found = [_facts(row) for row in connection.execute(query, (scope, scope, bare, bare))]
+        meant = same_url(url, [(facts["url"], facts["id"]) for facts in found])
+        return next((facts for facts in found if facts["id"] == meant), None)
+
+    def forget_image(self, image_id: str, scope: str) -> bool:
+        """Forget that a scope knows an image, `""` meaning every scope; say whether nobody knows it any more."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "DELETE FROM names WHERE image_id = ? AND (? = '' OR scope = ?)", (image_id, scope, scope)
+            )
+            known = connection.execute("SELECT 1 FROM names WHERE image_id = ?", (image_id,)).fetchone()
+            if known is None:
+                connection.execute("DELETE FROM images WHERE id = ?", (image_id,))
+        return known is None
+
+    def images_before(self, moment: float, scope: str) -> list[str]:
+        """Return the ids of the images that a scope has known since before a moment."""
+        query = "SELECT image_id FROM names WHERE (? = '' OR scope = ?) GROUP BY image_id HAVING max(created_at) < ?"
+        with self._database.transaction() as connection:
+            return [row[0] for row in connection.execute(query, (scope, scope, moment))]
+
+    def names(self, scope: str, limit: int = 20) -> list[str]:
+        """Return the names that a scope knows, the newest last."""
+        query = "SELECT name FROM names WHERE scope = ? ORDER BY created_at DESC, rowid DESC LIMIT ?"
+        with self._database.transaction() as connection:
+            return [row[0] for row in connection.execute(query, (scope, limit))][::-1]
+
+    def uploads(self, thread: str) -> dict[str, tuple[int, str]]:
+        """Return number and place of each upload of a conversation by its digest, in order."""
+        query = "SELECT digest, number, place FROM uploads WHERE thread = ? ORDER BY number"
+        with self._database.transaction() as connection:
+            return {row[0]: (row[1], row[2]) for row in connection.execute(query, (thread,))}
+
+    def add_uploads(self, thread: str, places: Mapping[str, str]) -> dict[str, tuple[int, str]]:
+        """Number the uploads that a conversation did not have, and return them all."""
+        statement = (
+            "INSERT OR IGNORE INTO uploads SELECT ?, ?, coalesce(max(number), 0) + 1, ? FROM uploads WHERE thread = ?"
+        )
+        with self._database.transaction() as connection:
+            for digest, place in places.items():
+                connection.execute(statement, (thread, digest, place, thread))
+        return self.uploads(thread)
+
+    def place_upload(self, thread: str, digest: str, place: str) -> None:
+        """Record where an upload is now."""
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE uploads SET place = ? WHERE thread = ? AND digest = ?", (place, thread, digest))
+
+
+def _facts(row: tuple[str, str | None, str | None]) -> dict[str, Any]:
+    return {**json.loads(row[0]), **dict(zip(_OF_A_SCOPE, row[1:], strict=True))}

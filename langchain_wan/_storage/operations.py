@@ -1,0 +1,73 @@
+"""The values of the ledger: what is claimed, what is recorded, and the limits that are checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    pass
+
+OPEN_STATES = frozenset({"started", "paid", "partial", "uncertain"})
+State = Literal["started", "paid", "done", "partial", "refused", "uncertain", "charged"]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A named budget as the ledger checks it: None means no limit of that kind; `window` in seconds."""
+
+    name: str
+    max_nano: int | None = None
+    max_images: int | None = None
+    window: float | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What is written before a request is sent.
+
+    Attributes:
+        service: Which service answers; the sandbox never answers for the real one.
+        fingerprint: Equal for equal requests.
+        turn: Which message of a person the call answers; empty outside a conversation.
+        named_by_caller: The id was chosen by the caller, so an equal request under another id may go ahead.
+        request: What `history` and `resume` show: model, prompt, n, parents, metadata.
+    """
+
+    service: str
+    id: str
+    scope: str
+    fingerprint: str
+    max_nano: int
+    request: Mapping[str, Any]
+    turn: str = ""
+    named_by_caller: bool = False
+    limit: Limit | None = None
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One row of the ledger; `error` and `result` are JSON values, `owner` the process that began it."""
+
+    service: str
+    id: str
+    scope: str
+    fingerprint: str
+    turn: str
+    state: State
+    owner: str
+    max_nano: int
+    cost_nano: int
+    created_at: float
+    request: dict[str, Any] = field(repr=False)
+    error: dict[str, Any] | None = field(repr=False, default=None)
+    result: dict[str, Any] | None = field(repr=False, default=None)
+
+
+@dataclass(frozen=True)
+class ClaimResult:
+    """How a claim went: `"claimed"`, `"over_budget"`, or `"taken"` by `operation`, or by an equal request's."""
+
+    kind: Literal["claimed", "over_budget", "taken", "equal"]
+    operation: Operation | None = None

@@ -1,0 +1,1 @@
+"""Between LangChain and a call: conversation, schema, errors and tracing."""

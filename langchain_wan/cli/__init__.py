@@ -1,0 +1,5 @@
+"""The command `langchain-wan`."""
+
+from langchain_wan.cli.app import main
+
+__all__ = ["main"]

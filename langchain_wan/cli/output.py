@@ -1,0 +1,68 @@
+"""What the command prints: tables, a spinner, and errors in one line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from langchain_wan._media.formats import EXTENSIONS
+from langchain_wan.errors import ImageReferenceError, InvalidImageRequestError, WanConfigurationError, WanError
+from langchain_wan.models import GeneratedImage, ImageResult
+
+BAD_USAGE = (InvalidImageRequestError, ImageReferenceError, WanConfigurationError)
+# A terminal wraps at words; whoever reads a pipe gets whole lines.
+out = Console(markup=False, width=None if sys.stdout.isatty() else 500)
+err = Console(stderr=True, markup=False, highlight=False, width=None if sys.stderr.isatty() else 10_000)
+
+
+def save_image(image: GeneratedImage, folder: Path) -> Path:
+    """Write an image into a folder under its id, and return the file."""
+    return image.save(folder / f"{image.id}{EXTENSIONS[image.mime_type]}")
+
+
+def print_result(result: ImageResult, files: list[Path]) -> None:
+    """Print a table of the images, and a line for each that did not come."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("id", "file", "size"):
+        table.add_column(column, overflow="fold")
+    table.add_column("cost", justify="right")
+    made = len(result.images) + len(result.failures)
+    for image, file in zip(result.images, files, strict=True):
+        cost = (result.cost_usd / made).normalize()
+        table.add_row(image.id, Text(str(file)), f"{image.width}x{image.height}", f"${cost:f}")
+    out.print(table)
+    for failure in result.failures:
+        err.print(f"Image {failure.index + 1} was charged and not retrieved: {failure.reason}.")
+
+
+@contextmanager
+def show_spinner(text: str) -> Iterator[None]:
+    """Show on a terminal that something is going on, and for how long."""
+    if not err.is_terminal:
+        yield
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as progress:
+        progress.add_task(text, total=None)
+        yield
+
+
+@contextmanager
+def report_errors() -> Iterator[None]:
+    """Print an error in one line, and end with its exit code."""
+    try:
+        yield
+    except (WanError, WanConfigurationError) as error:
+        err.print(" ".join(str(error).split()), style="red" if err.is_terminal else None)
+        raise typer.Exit(2 if isinstance(error, BAD_USAGE) else 1) from None
+    except KeyboardInterrupt:
+        err.print("Interrupted. What was already sent may have been charged.")
+        raise typer.Exit(130) from None

@@ -1,0 +1,85 @@
+"""How an image came to be: the images that it was made from, and theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from langchain_wan._media import html
+from langchain_wan._storage.operations import State
+
+if TYPE_CHECKING:
+    from langchain_wan.models import GeneratedImage
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """An image and where it comes from; text as `str`, thumbnails in a notebook.
+
+    Attributes:
+        id: The image; `image` is None where it was deleted.
+        prompt: What it was made by; None where it was not made here but stored.
+        cost_usd: Dollars of the call that made it, which may have made others too.
+        parents: What it was made from.
+    """
+
+    id: str
+    image: GeneratedImage | None = field(repr=False)
+    prompt: str | None = None
+    model: str | None = None
+    cost_usd: Decimal | None = None
+    parents: tuple[Lineage, ...] = ()
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        yield f"{self.id} {self._made()}"
+        for place, parent in enumerate(self.parents):
+            last = place == len(self.parents) - 1
+            first, *others = parent._lines()
+            yield f"{'`-- ' if last else '|-- '}{first}"
+            yield from (f"{'    ' if last else '|   '}{line}" for line in others)
+
+    def _made(self) -> str:
+        if self.prompt is None:
+            return "(stored)"
+        return f"{' '.join(self.prompt.split())} ({self.model}, ${(self.cost_usd or Decimal(0)).normalize():f})"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002  IPython's own
+        printer.text(str(self))
+
+    def _repr_html_(self) -> str:
+        return html.tree(self._branch())
+
+    def _branch(self) -> html.Branch:
+        picture = None if self.image is None else self.image.preview(280)
+        return html.Branch(html.Card(picture, self.id, self._made()), [one._branch() for one in self.parents])
+
+
+@dataclass(frozen=True)
+class HistoryEntry:
+    """One operation of a store, as `history` lists it.
+
+    Attributes:
+        service: The address that answered.
+        state: `done`, `partial` (images are missing), `uncertain`, `refused`, `charged`, or `started` or `paid`
+            while it runs.
+        cost_usd: Dollars charged; what may have been charged at most, until that is known.
+        images: Ids of the images made.
+        parents: Ids of the input images.
+    """
+
+    operation_id: str
+    service: str
+    state: State
+    model: str
+    prompt: str
+    n: int
+    cost_usd: Decimal
+    images: list[str]
+    parents: list[str]
+    created_at: datetime

@@ -1,0 +1,225 @@
+"""What is asked for: one request, validated before anything is done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+)
+
+from langchain_wan._media.blocks import block_source, is_image_block
+from langchain_wan.errors import InvalidImageRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from PIL import Image
+
+
+# Source: https://aisa.one/docs/api-reference/chat/image-generation (2026-04-22): n is 1..4.
+MAX_N = 4
+# Source: https://help.aliyun.com/zh/model-studio/wan-image-generation-and-editing-api-reference (2026-05-30):
+# up to 9 images; text over 5,000 characters is cut silently, so it is refused here.
+MAX_REFERENCES = 9
+MAX_PROMPT = 5000
+MAX_SEED = 2_147_483_647
+
+
+def _is_no_blank(prompt: str) -> str:
+    if not prompt.strip():
+        raise ValueError("the prompt is empty")
+    return prompt
+
+
+# Half of a surrogate pair, which no encoding can send, is refused by `StrictStr`.
+Prompt = Annotated[StrictStr, Field(min_length=1, max_length=MAX_PROMPT), AfterValidator(_is_no_blank)]
+
+
+class ImageRequest(BaseModel):
+    """One image generation (`images` empty), edit (one image) or combination (several).
+
+    `size`, `seed`, `watermark`, `thinking_mode` and `negative_prompt` are parameters of Wan itself. AIsa's page
+    does not list them: they are sent only when set, and the service may ignore or refuse them.
+
+    Attributes:
+        prompt: What to make, or how to change the images; 1 to 5,000 characters.
+        images: Up to nine input images, in the order in which the prompt counts them.
+        n: How many images to make, 1 to 4; each is paid.
+        model: None means the model of the tool, generator or client that gets the request.
+        size: `"1K"`, `"2K"`, `"4K"` or `"1280*720"`.
+        seed: 0 to 2147483647; the same seed gives a similar picture, not always the same one.
+        extra_body: Further top-level fields of the request.
+        operation_id: A name for this paid call: while it is known, the same name is never paid twice.
+        metadata: Kept with the result; never sent.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True, defer_build=True
+    )
+
+    prompt: Prompt
+    images: Annotated[Sequence[Source], Field(max_length=MAX_REFERENCES), AfterValidator(tuple)] = ()
+    n: Annotated[StrictInt, Field(ge=1, le=MAX_N), BeforeValidator(lambda n: 1 if n is None else n)] = 1
+    model: Annotated[StrictStr, Field(min_length=1, max_length=200)] | None = None
+    size: Annotated[StrictStr, Field(pattern=r"^([124]K|[0-9]{2,5}[*xX][0-9]{2,5})$")] | None = None
+    seed: Annotated[StrictInt, Field(ge=0, le=MAX_SEED)] | None = None
+    watermark: StrictBool | None = None
+    thinking_mode: StrictBool | None = None
+    negative_prompt: Annotated[StrictStr, Field(max_length=500)] | None = None
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    operation_id: Annotated[StrictStr, Field(min_length=1, max_length=200)] | None = None
+    metadata: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("images", mode="before")
+    @classmethod
+    def _one_image_is_a_list_of_one(cls, value: Any) -> Any:
+        if value is None:
+            return ()
+        return value if isinstance(value, list | tuple) else (value,)
+
+    @field_validator("extra_body")
+    @classmethod
+    def _typed_fields_stay_typed(cls, value: dict[str, Any]) -> dict[str, Any]:
+        taken = sorted({"model", "messages", "n", "stream"} & value.keys())
+        if taken:
+            raise ValueError(f"extra_body can't set {', '.join(taken)}")
+        try:
+            json.dumps(value, allow_nan=False).encode()
+        except (TypeError, ValueError, RecursionError):
+            raise ValueError("extra_body has to be JSON") from None
+        return value
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Cut the signatures off the URLs."""
+        for name, value in super().__repr_args__():
+            shown = tuple(describe_source(source).partition("?")[0] for source in self.images)
+            yield name, shown if name == "images" else value
+
+
+def invalid_request(error: ValidationError) -> InvalidImageRequestError:
+    """Return the error that says in one line what is wrong with a request, without quoting it."""
+    found = "; ".join(
+        f"{'.'.join(str(part) for part in problem['loc']) or 'request'}: {problem['msg'].removeprefix('Value error, ')}"
+        for problem in error.errors(include_url=False, include_input=False, include_context=False)[:5]
+    )
+    return InvalidImageRequestError(
+        f"The image request is not valid: {found}.", next_step="Correct it.", advice=f"Not valid: {found}."
+    )
+
+
+@runtime_checkable
+class StoredImage(Protocol):
+    """An image that has an id: a `GeneratedImage`."""
+
+    id: str
+    sha256: str
+
+
+LONGEST_NAME = 4096  # characters
+
+
+class InlineImage:
+    """An image given as bytes or as a data URI; shown by digest and size, never by content."""
+
+    __slots__ = ("_shown", "content")
+
+    def __init__(self, content: bytes | str) -> None:
+        self.content = content
+        self._shown: str | None = None
+
+    def __repr__(self) -> str:
+        """Show the digest and the size."""
+        if self._shown is None:
+            raw = self.content if isinstance(self.content, bytes) else self.content.encode(errors="replace")
+            kind = "bytes" if isinstance(self.content, bytes) else "characters of data URI"
+            self._shown = f"<{len(raw):,} {kind}, sha256 {hashlib.sha256(raw).hexdigest()[:16]}>"
+        return self._shown
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, InlineImage) and self.content == other.content
+
+    def __hash__(self) -> int:
+        return hash(self.content)
+
+
+def is_pil_image(value: object) -> bool:
+    """Say whether a value is a Pillow image, without importing Pillow."""
+    module = sys.modules.get("PIL.Image")
+    return module is not None and isinstance(value, module.Image)
+
+
+def _as_source(value: Any) -> Any:
+    if isinstance(value, bytes | bytearray | memoryview):
+        return InlineImage(bytes(value))
+    if isinstance(value, str):
+        # What is longer than any URL is no name; it is kept out of traces, and refused when it is resolved.
+        return InlineImage(value) if value[:5].lower() == "data:" or len(value) > LONGEST_NAME else value
+    if isinstance(value, dict) and is_image_block(value):
+        source = block_source(value)
+        if source is None:
+            raise ValueError("this image block holds no image, only a reference to a provider's file store")
+        return _as_source(source)
+    if isinstance(value, Path | InlineImage | StoredImage) or is_pil_image(value):
+        return value
+    raise ValueError("an image is an id, a URL, a data URI, bytes, a Path, a PIL image or a GeneratedImage")
+
+
+def describe_source(source: Any) -> str:
+    """Name an input image in a few characters, equal for equal images: what traces and fingerprints hold."""
+    if isinstance(source, str):
+        return source
+    if isinstance(source, StoredImage):
+        return source.id
+    if isinstance(source, Path):
+        return f"<file {source.name}>"
+    if is_pil_image(source):
+        return f"<PIL image {source.mode} {source.width}x{source.height}>"
+    return repr(source)
+
+
+# After validation: str, Path, InlineImage, a `GeneratedImage` or a Pillow image.
+Source = Annotated[
+    Any,
+    BeforeValidator(_as_source),
+    PlainSerializer(describe_source, return_type=str),
+    WithJsonSchema({"type": "string", "description": "An image id, a URL or a data URI."}),
+]
+ImageSource: TypeAlias = "str | Path | bytes | bytearray | memoryview | Image.Image | StoredImage | Mapping[str, Any]"
+
+
+def list_of_one(value: Any) -> Any:
+    """Return a list where one string stands for it, as models write it now and then."""
+    return [value] if isinstance(value, str) else value
+
+
+class WanImageInput(BaseModel):
+    """Make, edit or combine images."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    prompt: Prompt = Field(description="What to show, or how to change the images.")
+    images: Annotated[Sequence[StrictStr], Field(max_length=MAX_REFERENCES), BeforeValidator(list_of_one)] = Field(
+        default=(),
+        description="Images to edit or combine: ids, URLs, or upload_1, ... as attached by the user. Empty makes new.",
+    )
+    n: Annotated[StrictInt, Field(ge=1, le=MAX_N)] = Field(default=1, description="How many; each is charged.")
+    model: Literal["wan2.7-image", "wan2.7-image-pro"] = Field(
+        default="wan2.7-image", description="pro costs more and shows more detail."
+    )
