@@ -165,7 +165,7 @@ def growth(_: str, *, small: bool) -> dict[str, Any]:
             counted += 1
             return 0
 
-        with store.ledger._database.transaction() as connection:
+        with store._storage.ledger._database.transaction() as connection:
             pass
         connection.set_progress_handler(step, 1)
         work()
@@ -175,15 +175,15 @@ def growth(_: str, *, small: bool) -> dict[str, Any]:
     found: dict[str, Any] = {}
     made = 0
     for target in (100, 300) if small else (100, 1000, 10_000, 100_000):
-        with store.ledger._database.transaction() as connection:
+        with store._storage.ledger._database.transaction() as connection:
             pass
         connection.execute("PRAGMA synchronous=OFF")  # filling it is not what is measured
         while made < target:
             name = f"operation {made}"
             ledger.claim(claim(name))
             image = {"images": [{"id": f"img_{made:013d}"}]}
-            ledger.move(service, name, "done", cost_nano=30, images=1, result=image)
-            ledger.stop(service, name)
+            ledger.transition(service, name, "done", cost_nano=30, images=1, result=image)
+            ledger.mark_idle(service, name)
             made += 1
         found[str(target)] = {
             "claim": steps(lambda: ledger.claim(claim(f"new {target}"))),  # noqa: B023  called at once

@@ -1,9 +1,8 @@
-"""What images cost, and how much may be spent: checked and held before a call, settled after it."""
+"""How much may be spent: reserved before a call, settled after it."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
@@ -11,14 +10,12 @@ from typing import Any, NoReturn, Self
 
 import langchain_wan
 from langchain_wan._services.catalog import price_usd
+from langchain_wan._storage.ledger import Ledger
 from langchain_wan._storage.money import NANO
 from langchain_wan._storage.operations import Limit
-from langchain_wan.errors import BudgetExceededError
+from langchain_wan.errors import BudgetExceededError, WanConfigurationError
 
 __all__ = ["Budget", "Reservation", "over_budget", "price_usd"]
-
-# Billionths of a dollar spent and held under a named budget, and images.
-Counter = Callable[[Limit], tuple[int, int, int]]
 
 
 @dataclass(frozen=True)
@@ -32,8 +29,8 @@ class Reservation:
 class Budget:
     """A limit in money and images, checked before each call and exact under concurrency.
 
-    What a call may cost at most is held before it is sent, and settled to what was made afterwards. A call whose
-    outcome is unknown keeps its hold.
+    What a call may cost at most is reserved before it is sent, and settled to what was made afterwards. A call whose
+    outcome is unknown keeps its reservation.
 
     Args:
         max_usd: Dollars; None means no limit in money.
@@ -58,20 +55,21 @@ class Budget:
         try:
             self.max_usd = None if max_usd is None else Decimal(str(max_usd))
         except InvalidOperation:
-            raise ValueError("max_usd has to be a number of dollars") from None
+            raise ValueError("max_usd must be a number of dollars") from None
         if self.max_usd is not None and (not self.max_usd.is_finite() or self.max_usd < 0):
-            raise ValueError("max_usd has to be a finite number of at least 0")
+            raise ValueError("max_usd must be a finite number of at least 0")
         if max_images is not None and (type(max_images) is not int or max_images < 0):
-            raise ValueError("max_images has to be a whole number of at least 0")
+            raise ValueError("max_images must be a whole number of at least 0")
         if window is not None and (name is None or window <= timedelta(0)):
-            raise ValueError("a window has to be positive, and needs a named budget, which outlives this process")
+            raise ValueError("a window must be positive, and needs a named budget, which outlives this process")
         self.max_images = max_images
         self.name = name
         self.window = window
         self._lock = threading.Lock()
-        self._counter: Counter | None = None
+        self._ledger: Ledger | None = None
+        self._service: str | None = None
         self._spent = Decimal(0)
-        self._held = Decimal(0)
+        self._reserved = Decimal(0)
         self._images = 0
 
     @property
@@ -81,14 +79,14 @@ class Budget:
 
     @property
     def held_usd(self) -> Decimal:
-        """Dollars held for calls under way, and for calls whose outcome is unknown."""
+        """Dollars reserved for calls under way, and for calls whose outcome is unknown."""
         return self._counted()[1]
 
     @property
     def remaining_usd(self) -> Decimal | None:
         """Dollars that may still be spent, never negative; None without a limit in money."""
-        spent, held = self._counted()
-        return None if self.max_usd is None else max(Decimal(0), self.max_usd - spent - held)
+        spent, reserved = self._counted()
+        return None if self.max_usd is None else max(Decimal(0), self.max_usd - spent - reserved)
 
     def limit(self) -> Limit | None:
         """Return a named budget as a ledger checks it; None for an unnamed one, which counts for itself."""
@@ -97,18 +95,27 @@ class Budget:
         nano = None if self.max_usd is None else int(self.max_usd * NANO)
         return Limit(self.name, nano, self.max_images, None if self.window is None else self.window.total_seconds())
 
-    def count_in(self, counter: Counter) -> None:
-        """Read a named budget from here on in the ledger of whoever uses it."""
-        self._counter = counter
+    def count_in(self, ledger: Ledger, service: str) -> None:
+        """Count a named budget in the ledger of the store that it is used with, as spent at a service.
+
+        Raises:
+            WanConfigurationError: It is counted in another store, so that neither would know the whole.
+        """
+        if self._ledger is not None and not self._ledger.is_same(ledger):
+            raise WanConfigurationError(
+                f"The budget {self.name!r} is used with two stores, and would allow its whole amount in each of them. "
+                "Use one store, or a Budget of its own for each."
+            )
+        self._ledger, self._service = ledger, service
 
     def _counted(self) -> tuple[Decimal, Decimal]:
         limit = self.limit()
         if limit is None:
             with self._lock:
-                return self._spent, self._held
-        counter = self._counter or langchain_wan.WanStore.default().ledger.spent
-        spent, held, _ = counter(limit)
-        return Decimal(spent) / NANO, Decimal(held) / NANO
+                return self._spent, self._reserved
+        ledger = self._ledger or langchain_wan.WanStore.default()._storage.ledger
+        spent, reserved, _ = ledger.read_spending(limit, self._service)
+        return Decimal(spent) / NANO, Decimal(reserved) / NANO
 
     def reserve(self, usd: Decimal, images: int) -> Reservation:
         """Reservation what a call may cost at most.
@@ -117,23 +124,23 @@ class Budget:
             BudgetExceededError: It does not fit.
         """
         with self._lock:
-            money_fits = self.max_usd is None or self._spent + self._held + usd <= self.max_usd
+            money_fits = self.max_usd is None or self._spent + self._reserved + usd <= self.max_usd
             if not money_fits or (self.max_images is not None and self._images + images > self.max_images):
                 raise over_budget(usd)
-            self._held += usd
+            self._reserved += usd
             self._images += images
         return Reservation(usd, images)
 
-    def settle(self, hold: Reservation, usd: Decimal, images: int) -> None:
-        """Replace a hold by what was charged, even where that is more."""
+    def settle(self, reservation: Reservation, usd: Decimal, images: int) -> None:
+        """Replace a reservation by what was charged, even where that is more."""
         with self._lock:
-            self._held -= hold.usd
+            self._reserved -= reservation.usd
             self._spent += usd
-            self._images += images - hold.images
+            self._images += images - reservation.images
 
-    def release(self, hold: Reservation) -> None:
-        """Give a hold back: the call certainly did no work."""
-        self.settle(hold, Decimal(0), 0)
+    def release(self, reservation: Reservation) -> None:
+        """Release a reservation: the call certainly did no work."""
+        self.settle(reservation, Decimal(0), 0)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Return itself: a copy would count for itself, and so not limit anything."""
@@ -150,7 +157,7 @@ class Budget:
 
 
 def over_budget(usd: Decimal) -> BudgetExceededError:
-    """Return the error of a call that does not fit; its advice names no figures that a model could play with."""
+    """Return the error of a call that does not fit; its advice has no figures that a model could play with."""
     return BudgetExceededError(
         f"The budget does not allow this call, which may cost ${usd}.",
         next_step="Raise the budget, or ask for fewer images.",

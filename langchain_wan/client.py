@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from langchain_wan._call.delivery import resumed
 from langchain_wan._call.drivers import AsyncDriver, Driver, Watcher
 from langchain_wan._call.flow import generation
 from langchain_wan._call.job import Call, Job
+from langchain_wan._call.resumption import resume_operation
 from langchain_wan._call.settlement import give_up
 from langchain_wan._concurrency.executor import in_thread
 from langchain_wan._net.endpoint import Endpoint
 from langchain_wan._net.messages import Outcome, Reply, WireRequest
 from langchain_wan._services.aisa_chat import BALANCE_PATH, read_balance
+from langchain_wan._storage.states import RESUMABLE_STATES
 from langchain_wan.errors import NotSentError, WanError
 from langchain_wan.models import ImageResult
 from langchain_wan.requests import ImageRequest, invalid_request
@@ -86,7 +87,7 @@ class WanClient(WanSettings):
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            if job.state in {"new", "claimed"}:
+            if job.reached in {"new", "claimed"}:  # nothing was sent
                 task.cancel()
             task.add_done_callback(_ended_in_background)
             raise
@@ -100,10 +101,10 @@ class WanClient(WanSettings):
         endpoint = self.endpoint()
         results = []
         for job, operation in self._resumable(endpoint):
-            if not self.store.ledger.acquire_for_resume(operation.service, operation.id):
+            if not self.store._storage.ledger.acquire_for_resume(operation.service, operation.id):
                 continue
             try:
-                results.append(Driver(self, endpoint, None).run(resumed(job, operation)))
+                results.append(Driver(self, endpoint, None).run(resume_operation(job, operation)))
             except WanError as error:
                 logger.warning("operation %s could not be resumed: %s", operation.id, error)
         return results
@@ -113,10 +114,10 @@ class WanClient(WanSettings):
         endpoint = self.endpoint()
         results = []
         for job, operation in await in_thread(self._resumable, endpoint):
-            if not await in_thread(self.store.ledger.acquire_for_resume, operation.service, operation.id):
+            if not await in_thread(self.store._storage.ledger.acquire_for_resume, operation.service, operation.id):
                 continue
             try:
-                results.append(await AsyncDriver(self, endpoint, None).run(resumed(job, operation)))
+                results.append(await AsyncDriver(self, endpoint, None).run(resume_operation(job, operation)))
             except WanError as error:
                 logger.warning("operation %s could not be resumed: %s", operation.id, error)
         return results
@@ -150,7 +151,7 @@ class WanClient(WanSettings):
 
     def _resumable(self, endpoint: Endpoint) -> list[tuple[Job, Operation]]:
         found = []
-        for operation in self.store.ledger.operations(states=("paid", "partial"), scope=self.store.scope or None):
+        for operation in self.store._storage.ledger.operations(states=RESUMABLE_STATES, scope=self.store.scope or None):
             facts = operation.request
             request = ImageRequest(prompt=facts["prompt"], n=facts["n"], metadata=facts["metadata"])
             job = Job(request, self, endpoint, Call(scope=operation.scope), time.monotonic)

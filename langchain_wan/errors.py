@@ -37,10 +37,10 @@ Charged = Literal["no", "maybe", "yes"]
 UNAVAILABLE = "Image generation is unavailable at the moment. Tell the user; calling again will not help."
 
 
-# What to do after a call that may have been paid.
-HELD_BACK = (
-    "It is not sent again, and an equal request is held back: check the account, then settle it with "
-    "WanStore.resolve(operation_id, ...) or `langchain-wan resolve`."
+# What to do after a call that may have been paid; `{operation}` becomes its id when the text is read.
+BLOCKED_UNTIL_SETTLED = (
+    "It was not retried; identical requests are blocked until you settle it: check the account, then call "
+    "store.resolve('{operation}', 'not_charged') or store.resolve('{operation}', 'charged')."
 )
 
 
@@ -52,10 +52,11 @@ class WanError(ToolException, ModelError, RuntimeError):
     default `RetryPolicy` does not retry.
 
     Attributes:
+        what: What happened, in one sentence.
+        next_step: What to do next; empty where nothing helps.
         charged: Whether money was spent: `"no"`, `"maybe"` or `"yes"`.
-        operation_id: The logical paid call, or None if none was begun.
+        operation_id: The paid call (an idempotency key), or None if none was begun.
         code: The service's own error code, or None.
-        max_cost_usd: The most that the call can have cost, or None where nothing was charged.
         advice: What a language model is told.
     """
 
@@ -74,15 +75,33 @@ class WanError(ToolException, ModelError, RuntimeError):
         operation_id: str | None = None,
         max_cost_usd: Decimal | None = None,
     ) -> None:
+        self.what, self.next_step = what.strip(), next_step.strip()
         self.charged: Charged = self.default_charged if charged is None else charged
         self.advice = self.default_advice if advice is None else advice
         self.code = code
         self.operation_id = operation_id
-        self.max_cost_usd = max_cost_usd if self.charged != "no" else None
-        sentences = (what.strip(), self._money(), next_step.strip())
-        super().__init__(" ".join(sentence for sentence in sentences if sentence))
+        self._max_cost_usd = max_cost_usd
+        self._fixed_text: str | None = None  # instead of the text that is made of the attributes
+        super().__init__(what)
 
-    def _money(self) -> str:
+    @property
+    def max_cost_usd(self) -> Decimal | None:
+        """The most that the call can have cost in dollars, or None where nothing was charged."""
+        return None if self.charged == "no" else self._max_cost_usd
+
+    @property
+    def args(self) -> tuple[Any, ...]:  # type: ignore[override]  # LangChain shows `args[0]` to a model
+        """The text, made when it is read: what was learned of the money since the error was made stands in it."""
+        return (self._text(),)
+
+    def _text(self) -> str:
+        if self._fixed_text is not None:
+            return self._fixed_text
+        next_step = self.next_step.replace("{operation}", self.operation_id or "ID")
+        return " ".join(sentence for sentence in (self.what, self.money(), next_step) if sentence)
+
+    def money(self) -> str:
+        """Return the sentence that says whether money was spent."""
         amount = "" if self.max_cost_usd is None else f" (${self.max_cost_usd})"
         return {
             "no": "Nothing was charged.",
@@ -92,34 +111,34 @@ class WanError(ToolException, ModelError, RuntimeError):
 
     @property
     def needs_operator(self) -> bool:
-        """Whether only the operator of the application can mend it: the model hears "unavailable"."""
+        """Whether only the operator of the application can fix it: the model is told "unavailable"."""
         return self.advice == UNAVAILABLE
 
     def __str__(self) -> str:
         """Add the operation, which `resolve` and `resume` ask for, where money may have been spent."""
-        text = super().__str__()
-        if self.charged == "no" or self.operation_id is None or text == self.advice:
+        text = self._text()
+        is_named = self.operation_id is None or self.operation_id in text
+        if self.charged == "no" or is_named or text == self.advice:
             return text
         return f"{text} Operation: {self.operation_id}."
 
     def for_model(self) -> Self:
         """Return the same error with the advice as its text, for whoever shows the text of errors to a model."""
-        return self._restored(self.advice, self.__dict__)
+        return self._restored({**self.__dict__, "_fixed_text": self.advice})
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle by text and attributes; the constructor's arguments are not kept."""
-        return _restore, (type(self), self.args[0], self.__dict__)
+        """Pickle by attributes; the constructor's arguments are not kept."""
+        return _restore, (type(self), self.__dict__)
 
     @classmethod
-    def _restored(cls, text: str, attributes: dict[str, Any]) -> Self:
-        error = cls.__new__(cls, text)
-        error.args = (text,)
+    def _restored(cls, attributes: Mapping[str, Any]) -> Self:
+        error = cls.__new__(cls)
         error.__dict__.update(attributes)
         return error
 
 
-def _restore(kind: type[WanError], text: str, attributes: dict[str, Any]) -> WanError:
-    return kind._restored(text, attributes)
+def _restore(error_type: type[WanError], attributes: dict[str, Any]) -> WanError:
+    return error_type._restored(attributes)
 
 
 class InvalidImageRequestError(WanError):
@@ -280,13 +299,15 @@ NOT_CHARGED: tuple[type[WanError], ...] = (
 def error_to_json(error: WanError) -> dict[str, Any]:
     """Return an error as JSON values, so that it can be raised again in another process."""
     plain = {name: str(value) if isinstance(value, Decimal) else value for name, value in vars(error).items()}
-    return {"type": type(error).__name__, "text": error.args[0], "attributes": plain}
+    return {"type": type(error).__name__, "attributes": plain}
 
 
-def error_from_json(facts: Mapping[str, Any]) -> WanError:
-    """Return the error that `error_to_json` described."""
-    attributes = dict(facts["attributes"])
-    if attributes.get("max_cost_usd") is not None:
-        attributes["max_cost_usd"] = Decimal(attributes["max_cost_usd"])
-    kind: type[WanError] = globals().get(facts["type"], WanError)
-    return kind._restored(facts["text"], attributes)
+def error_from_json(values: Mapping[str, Any]) -> WanError:
+    """Return the error that `error_to_json` described, or that format 1 of a store described with its whole text."""
+    attributes = dict(values["attributes"])
+    cost = attributes.pop("max_cost_usd", None) or attributes.get("_max_cost_usd")
+    attributes["_max_cost_usd"] = None if cost is None else Decimal(cost)
+    if "text" in values:
+        attributes |= {"what": values["text"], "next_step": "", "_fixed_text": values["text"]}
+    error_type: type[WanError] = globals().get(values["type"], WanError)
+    return error_type._restored(attributes)

@@ -1,4 +1,4 @@
-"""How an image came to be: the images that it was made from, and theirs."""
+"""What a store tells: the history of its operations, and how an image came to be."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from langchain_wan._media import html
-from langchain_wan._storage.operations import State
+from langchain_wan._storage.states import State
 
 if TYPE_CHECKING:
     from langchain_wan.models import GeneratedImage

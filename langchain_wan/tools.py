@@ -271,7 +271,7 @@ class WanImageTool(WanSettings, BaseTool):
         from langchain_wan._call.job import Call
 
         scope = self._scope_name(runtime)
-        if self.store.path is None:
+        if self.store.location is None:
             warn_about_memory(find_configurable(runtime).get("__pregel_checkpointer"))
         return Call(
             scope=scope,

@@ -25,7 +25,7 @@ def clean_process(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AISA_API_KEY", "AISA_BASE_URL", "LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(WanStore, "_default", None)
-    monkeypatch.setattr(attempts, "_URLS_ONLY", set())
+    monkeypatch.setattr(attempts, "_urls_only", set())
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from langchain_wan._call.steps import Acquire, Flow, Release, Send, Sleep, Work
 from langchain_wan._net.messages import Lost, NotSent, Outcome, Reply, WireRequest
 from langchain_wan._services.aisa_chat import generation_request, read_answer
 from langchain_wan.errors import (
-    HELD_BACK,
+    BLOCKED_UNTIL_SETTLED,
     ImageReferenceError,
     NotSentError,
     PaymentUncertainError,
@@ -24,66 +24,80 @@ from langchain_wan.errors import (
     WanError,
 )
 
+# Services that were seen to refuse data URIs, for the life of the process.
+_urls_only: set[str] = set()
 
-def send_until_paid(job: Job, found: list[references.Reference]) -> Flow[Reply]:
-    """Send the request, again only after what certainly did no work, and return the answer of the one that did."""
+
+def send_until_paid(job: Job, images: list[references.Reference]) -> Flow[Reply]:
+    """Send the request, again only after an attempt that certainly did no work, and return the answer of the last."""
     settings = job.settings
-    remembered = settings.send_references == "auto" and job.endpoint.base_url in _URLS_ONLY
-    as_urls = remembered or settings.send_references == "url"
-    request: WireRequest = (
-        (yield Work(lambda: _request(job, found, as_urls=as_urls))) if found else _request(job, found, as_urls=as_urls)
-    )
-    started = job.clock()
+    is_remembered = settings.send_references == "auto" and job.endpoint.base_url in _urls_only
+    as_urls = is_remembered or settings.send_references == "url"
+    request = yield from _prepare(job, images, as_urls=as_urls)
+    began = job.clock()
     for attempt in count(1):
-        outcome = yield from _sent(job, request)
-        failure, retry_after = _failure(job, outcome)
+        outcome = yield from _send(job, request)
+        failure = _find_failure(job, outcome)
         if failure is None:
             return cast("Reply", outcome)
-        job.state = "claimed" if failure.charged == "no" else job.state
-        if (
-            not as_urls
-            and settings.send_references == "auto"
-            and isinstance(failure, StatusError)
-            and failure.data_uri_refused
-        ):
+        if failure.charged == "no":
+            job.reached = "claimed"
+        if not as_urls and settings.send_references == "auto" and _is_data_uri_refused(failure):
             as_urls = True
-            alternative = yield Work(lambda: _request_or_none(job, found))
+            alternative = yield Work(lambda: _build_with_urls(job, images))
             if alternative is not None:
                 request = alternative
                 continue
-        if not _may_pass(outcome, failure):
+        if not _is_transient(outcome, failure):
             raise failure
-        elapsed = job.clock() - started
+        retry_after = getattr(failure, "retry_after", None)
+        elapsed = job.clock() - began
         wait = settings.retry.wait(attempt, elapsed=elapsed, retry_after=retry_after, jitter=random.random())  # noqa: S311  no secret
         if wait is None:
             raise failure
         yield job.notify("retrying", error={"type": type(failure).__name__, "code": failure.code, "charged": "no"})
+        yield Work(lambda: job.ledger.cancel_sending(*job.key))  # a process that dies while it waits has sent nothing
         yield Sleep(wait)
     raise AssertionError("count() does not end")  # pragma: no cover
 
 
-def _sent(job: Job, request: WireRequest) -> Flow[Outcome]:
+def _prepare(job: Job, images: list[references.Reference], *, as_urls: bool) -> Flow[WireRequest]:
+    if not images:  # a few bytes, not worth a thread
+        return _build_request(job, images, as_urls=as_urls)
+    request: WireRequest = yield Work(lambda: _build_request(job, images, as_urls=as_urls))
+    return request
+
+
+def _send(job: Job, request: WireRequest) -> Flow[Outcome]:
     if job.settings.rate_limiter is not None:
         yield Acquire(job.settings.rate_limiter)
     yield Acquire()
     yield job.notify("submitted")
-    job.state = "sent"
+    yield from _begin_sending(job)
     outcome: Outcome = yield Send(request, job.settings.timeout)
     yield Release()
     received = outcome.received if isinstance(outcome, Lost) else None
-    if received is not None:  # what came of a broken answer was paid for
+    if received is not None:  # what came of a broken answer was billed
         yield Work(lambda: keep_raw(job, received))
     return outcome
 
 
-# Services that were seen to refuse data URIs, for the life of the process.
-_URLS_ONLY: set[str] = set()
+def _begin_sending(job: Job) -> Flow[None]:
+    def begin() -> None:
+        job.ledger.begin_sending(*job.key)
+        job.reached = "sending"
+
+    try:
+        yield Work(begin)
+    except BaseException:
+        job.reached = "claimed"  # whatever broke off the wait, the request was not sent
+        raise
 
 
-def _request(job: Job, found: list[references.Reference], *, as_urls: bool) -> WireRequest:
-    urls = references.to_wire(found, as_urls=as_urls, now=datetime.now(UTC))
+def _build_request(job: Job, images: list[references.Reference], *, as_urls: bool) -> WireRequest:
+    urls = references.to_wire(images, as_urls=as_urls, now=datetime.now(UTC))
     if urls is None and job.settings.send_references == "auto":
-        urls = references.to_wire(found, as_urls=False, now=datetime.now(UTC))
+        urls = references.to_wire(images, as_urls=False, now=datetime.now(UTC))
     if urls is None:
         raise ImageReferenceError(
             "An input image has no URL that the service could still fetch.",
@@ -94,36 +108,39 @@ def _request(job: Job, found: list[references.Reference], *, as_urls: bool) -> W
     return generation_request(job.request, model=job.model, references=urls, operation_key=key)
 
 
-def _request_or_none(job: Job, found: list[references.Reference]) -> WireRequest | None:
-    if references.to_wire(found, as_urls=True, now=datetime.now(UTC)) is None:
+def _is_data_uri_refused(failure: WanError) -> bool:
+    return isinstance(failure, StatusError) and failure.data_uri_refused
+
+
+def _build_with_urls(job: Job, images: list[references.Reference]) -> WireRequest | None:
+    if references.to_wire(images, as_urls=True, now=datetime.now(UTC)) is None:
         return None
-    _URLS_ONLY.add(job.endpoint.base_url)
-    return _request(job, found, as_urls=True)
+    _urls_only.add(job.endpoint.base_url)
+    return _build_request(job, images, as_urls=True)
 
 
-def _failure(job: Job, outcome: Outcome) -> tuple[WanError | None, float | None]:
+def _find_failure(job: Job, outcome: Outcome) -> WanError | None:
     if isinstance(outcome, NotSent):
         text = f"The image service could not be reached: {outcome.reason}."
-        return NotSentError(text, next_step="Check the network and base_url."), None
+        return NotSentError(text, next_step="Check the network and base_url.")
     if isinstance(outcome, Lost):
-        kind = PaymentUncertainError if outcome.received is None else UnreadableAnswerError
-        uncertain = kind(
-            f"The request was sent, but no whole answer came: {outcome.reason}.",
-            next_step=HELD_BACK,
+        error_type = PaymentUncertainError if outcome.received is None else UnreadableAnswerError
+        return error_type(
+            f"The request was sent, but the response was incomplete: {outcome.reason}.",
+            next_step=BLOCKED_UNTIL_SETTLED,
             stage=outcome.stage,
             max_cost_usd=job.max_cost,
         )
-        return uncertain, None
     if 200 <= outcome.status < 300:  # noqa: PLR2004  the 2xx range
-        return None, None
+        return None
     try:
         read_answer(outcome, max_cost_usd=job.max_cost)
     except WanError as error:
-        return error, getattr(error, "retry_after", None)
+        return error
     raise AssertionError("a status outside 2xx is an error")  # pragma: no cover
 
 
-def _may_pass(outcome: Outcome, failure: WanError) -> bool:
+def _is_transient(outcome: Outcome, failure: WanError) -> bool:
     if isinstance(outcome, NotSent):
         return outcome.transient
     return isinstance(failure, StatusError) and failure.status_code == 429 and failure.is_retryable  # noqa: PLR2004

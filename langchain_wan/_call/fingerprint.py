@@ -1,33 +1,39 @@
-"""A digest that is equal for identical requests."""
+"""A digest that identical requests have in common."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from langchain_wan._call.names import UPLOAD, ImageNames
-from langchain_wan._services.aisa_chat import upstream_parameters
 from langchain_wan.errors import ImageReferenceError
-from langchain_wan.requests import InlineImage, describe_source, is_pil_image
+from langchain_wan.requests import ImageRequest, InlineImage, describe_source, is_pil_image
 
-if TYPE_CHECKING:
-    from langchain_wan.requests import ImageRequest
+PARAMETERS = {"size", "seed", "watermark", "thinking_mode", "negative_prompt"}
 
 
-def fingerprint(request: ImageRequest, model: str, conversation: ImageNames | None = None) -> str:
-    """Return a digest that is equal for equal requests: model, prompt, n, parameters, references as named.
+def compute_fingerprint(request: ImageRequest, model: str, conversation: ImageNames | None = None) -> str:
+    """Return a digest of model, prompt, n, parameters and input images; stores keep it, so that it must not change.
 
     Args:
-        conversation: What an upload's name means, which is another picture in another conversation.
+        conversation: What the name of an upload means, which is another image in another conversation.
     """
-    named = [_identity(source, conversation) for source in request.images]
-    parts = [model, request.prompt, request.n, upstream_parameters(request), request.extra_body, named]
+    images = [_identify(source, conversation) for source in request.images]
+    parts = [model, request.prompt, request.n, _read_parameters(request), request.extra_body, images]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _identity(source: Any, conversation: ImageNames | None) -> str:
+def _read_parameters(request: ImageRequest) -> dict[str, Any]:
+    values = request.model_dump(include=PARAMETERS)
+    parameters = {name: value for name, value in values.items() if value is not None}
+    if "size" in parameters:  # 1280x720 and 1280*720 are one size
+        parameters["size"] = parameters["size"].replace("x", "*").replace("X", "*")
+    return parameters
+
+
+def _identify(source: Any, conversation: ImageNames | None) -> str:
     if isinstance(source, str) and UPLOAD.fullmatch(source) and conversation is not None:
         upload = conversation.upload(source)
         return source if upload is None else f"upload {upload.image_id or upload.url}"

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from langchain_wan._call.states import Reached
 from langchain_wan._call.steps import Notify
+from langchain_wan._storage.ledger import Ledger
+from langchain_wan._storage.storage import Storage
 from langchain_wan.models import WanEvent
 from langchain_wan.requests import ImageRequest
-from langchain_wan.store import WanStore
 
 if TYPE_CHECKING:
     from langchain_wan._call.names import ImageNames
@@ -24,11 +26,11 @@ class Call:
     """Who calls, as far as the flow needs it.
 
     Attributes:
-        scope: Whose names count; `""` is code, which knows all.
+        scope: Whose image references count; `""` is code, which knows all.
         operation_id: Derived from the conversation; None means the request's own, or a new one.
-        turn: Which message of a person the call answers.
+        turn: Which human message the call answers.
         by_model: Whether a language model named the images.
-        shared: Whether strangers may have the same scope: what one of them paid is not given to another.
+        shared: Whether strangers may have the same scope: what one of them paid for is not given to another.
         conversation: What images are called in the conversation; None where there is none.
         runtime: What a budget function is called with.
     """
@@ -45,7 +47,14 @@ class Call:
 
 @dataclass
 class Job:
-    """One generation under way; `clock` is monotonic seconds."""
+    """One generation under way.
+
+    Attributes:
+        clock: Monotonic seconds.
+        price: Dollars an image.
+        reached: How far it came; `"ended"` when its end is written down.
+        all_stored: Whether each image that came is in the store, and not in memory only.
+    """
 
     request: ImageRequest
     settings: WanSettings
@@ -57,21 +66,31 @@ class Job:
     price: Decimal = Decimal(0)
     began: float = 0.0
     budget: Budget | None = None
-    hold: Reservation | None = None
-    state: Literal["new", "claimed", "sent", "paid", "given_up"] = "new"
+    reservation: Reservation | None = None
+    reached: Literal["new", "ended"] | Reached = "new"
     parents: list[str] = field(default_factory=list)
     all_stored: bool = True
 
     @property
-    def store(self) -> WanStore:
-        """The store, as the caller's scope sees it."""
-        store = self.settings.store
-        return store.scoped(self.call.scope) if self.call.scope else store
+    def storage(self) -> Storage:
+        """What is behind the store, as the caller's scope sees it."""
+        storage = self.settings.store._storage
+        return storage.scoped(self.call.scope) if self.call.scope else storage
+
+    @property
+    def ledger(self) -> Ledger:
+        """The operations of the store."""
+        return self.storage.ledger
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The service and the id, which name the operation in the ledger."""
+        return self.endpoint.base_url, self.operation_id
 
     @property
     def scope(self) -> str:
         """Whose call it is: the caller's scope, or that of the view that was given as the store."""
-        return self.store.scope
+        return self.storage.scope
 
     @property
     def max_cost(self) -> Decimal:
@@ -80,11 +99,11 @@ class Job:
 
     @property
     def raw_name(self) -> str:
-        """Under which name the raw answer is kept."""
+        """The name under which the raw answer is kept."""
         return f"{self.endpoint.base_url} {self.operation_id}"
 
     def notify(self, stage: str, **details: Any) -> Notify:
-        """Return the step that tells of a stage."""
+        """Return the step that reports a stage."""
         event = {
             "type": "wan_image",
             "stage": stage,

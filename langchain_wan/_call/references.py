@@ -19,11 +19,11 @@ from langchain_wan._media import decode, encode, formats
 from langchain_wan._media.large_json import Whole
 from langchain_wan._net.addresses import RefusedAddressError, is_well_formed, parse_target
 from langchain_wan._net.messages import Outcome, Reply
+from langchain_wan._storage.storage import Storage
 from langchain_wan.errors import ImageReferenceError, StoreError
 from langchain_wan.models import IMAGE_ID, GeneratedImage, image_id, read_source
 from langchain_wan.requests import InlineImage
 from langchain_wan.settings import ReferenceUrls
-from langchain_wan.store import WanStore
 
 MAX_MODEL_DATA_URI = 64_000  # characters: a model that writes more invents it
 MAX_TOTAL_BYTES = 24_000_000
@@ -65,20 +65,20 @@ class Naming:
     """Who names the images, and what may be named.
 
     Attributes:
-        store: A view that knows only the images of the caller's scope.
+        storage: A view that knows only the images of the caller's scope.
         urls: What is done with http(s) URLs.
         by_model: Whether a language model wrote the strings.
         conversation: What is called so in a conversation; None means every id that the store's view knows.
     """
 
-    store: WanStore
+    storage: Storage
     urls: ReferenceUrls = "pass"
     by_model: bool = False
     conversation: ImageNames | None = None
 
     def known(self, image_id: str) -> GeneratedImage | None:
         """Return the image with this id that may be named, or None."""
-        return self.store.get(image_id) if self.conversation is None else self.conversation.known(image_id)
+        return self.storage.get(image_id) if self.conversation is None else self.conversation.known(image_id)
 
 
 def resolve(sources: Iterable[Any], naming: Naming) -> list[Reference]:
@@ -113,7 +113,7 @@ def from_download(reference: Reference, outcome: Outcome, naming: Naming) -> Ref
     return _from_bytes(data, naming, url=reference.fetch)
 
 
-def fitted(references: Sequence[Reference]) -> list[Reference]:
+def fit(references: Sequence[Reference]) -> list[Reference]:
     """Return the references with their bytes in the form that may be sent, within the limits of one request.
 
     Raises:
@@ -168,7 +168,7 @@ def _named(name: str, naming: Naming) -> Reference:
     if not _URL_START.match(name) or not is_well_formed(name):
         raise _refused(naming, "it is no id, no data URI and no http(s) URL", "unknown")
     # Models drop the signature of a URL that they copy: the stored bytes are meant, and never expire.
-    stored = naming.store.find_by_url(name)
+    stored = naming.storage.find_by_url(name)
     if stored is not None and naming.known(stored.id) is not None:
         return _from_stored(stored, naming)
     meant = None if naming.conversation is None else naming.conversation.at_url(name)
@@ -196,7 +196,7 @@ def _from_upload(name: str, naming: Naming) -> Reference:
         raise _refused(naming, f"{name} can't be used: {upload.problem}", reason, advice=f"{name}: {upload.problem}.")
     if upload.url is not None:
         return replace(_from_url(upload.url, naming), upload=name)
-    stored = naming.store.get(upload.image_id or "")
+    stored = naming.storage.get(upload.image_id or "")
     if stored is None:
         raise _refused(naming, f"{name} was deleted", "unknown")
     return replace(_from_stored(stored, naming), upload=name)
@@ -215,7 +215,7 @@ def _from_url(url: str, naming: Naming) -> Reference:
 
 
 def _from_stored(image: GeneratedImage, naming: Naming) -> Reference:
-    data = naming.store.read(image.sha256)
+    data = naming.storage.read(image.sha256)
     if data is None:
         try:
             data = image.read()  # it may live in another store, or hold its bytes
@@ -231,7 +231,7 @@ def _from_bytes(data: bytes, naming: Naming, url: str | None = None) -> Referenc
         picture = decode.inspect(data)
     except formats.NotAnImageError as error:
         raise _refused(naming, str(error), "unreadable") from error
-    stored = naming.store.keep(data, picture, scope=naming.store.scope)
+    stored = naming.storage.keep(data, picture)
     return Reference(data, picture.mime_type, url, None, stored.id)
 
 

@@ -1,8 +1,9 @@
-"""Who carries out an operation, and the money that it holds: taken before it is sent, written down however it ends."""
+"""The claim of an operation, the reservation of its money, and how both end without a result."""
 
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
@@ -10,16 +11,15 @@ from typing import cast
 from weakref import WeakKeyDictionary, ref
 
 from langchain_wan._call.job import Job
+from langchain_wan._call.states import ending
 from langchain_wan._call.steps import Flow, Work
 from langchain_wan._storage.money import to_nano
-from langchain_wan._storage.operations import Claim, ClaimResult, Limit, Operation, State
+from langchain_wan._storage.operations import Claim, ClaimResult, Limit, Operation
 from langchain_wan.budget import Budget, over_budget
 from langchain_wan.errors import (
-    HELD_BACK,
+    BLOCKED_UNTIL_SETTLED,
     BudgetExceededError,
-    NotSentError,
     PaymentUncertainError,
-    StatusError,
     StoreError,
     WanConfigurationError,
     WanError,
@@ -29,49 +29,49 @@ from langchain_wan.errors import (
 logger = logging.getLogger("langchain_wan")
 
 
-def claimed(job: Job, digest: str) -> Flow[Operation | None]:
-    """Take the operation and hold its money; return the operation that stands in the way, if one does.
+def claim_operation(job: Job, fingerprint: str) -> Flow[Operation | None]:
+    """Take the operation and reserve its money; return the operation that is in the way, if there is one.
 
     Raises:
         BudgetExceededError: The budget does not allow the call.
         StoreError: The store can't be written, so the call is not made.
     """
-    job.budget = _budget(job)
+    job.budget = _find_budget(job)
     limit = None if job.budget is None else job.budget.limit()
     if job.budget is not None and limit is not None:
-        job.budget.count_in(partial(job.store.ledger.spent, service=job.endpoint.base_url))
-    claim = _claim(job, digest, limit)
+        job.budget.count_in(job.ledger, job.endpoint.base_url)
+    claim = _build_claim(job, fingerprint, limit)
 
     def take() -> ClaimResult:
-        job.store.blobs.ensure_space(job.request.n)
-        standing = job.store.ledger.claim(claim)
-        if standing.kind == "claimed":
-            job.state = "claimed"  # here, where a cancelled wait for this thread can't miss it
+        job.storage.blobs.ensure_space(job.request.n)
+        result = job.ledger.claim(claim)
+        if result.outcome == "claimed":
+            job.reached = "claimed"  # here, where a cancelled wait for this thread can't miss it
             _reserve(job, limit)
-        return standing
+        return result
 
     try:
-        standing = yield Work(take)
+        result = yield Work(take)
     except GeneratorExit:
         give_up(job)
         raise
     except BaseException:
-        if job.state == "claimed":
+        if job.reached == "claimed":
             yield Work(lambda: give_up(job))
         raise
-    if standing.kind == "claimed":
+    if result.outcome == "claimed":
         return None
-    if standing.kind == "over_budget":
+    if result.outcome == "over_budget":
         raise over_budget(job.max_cost)
-    return cast("Operation", standing.operation)
+    return cast("Operation", result.operation)
 
 
-def _claim(job: Job, digest: str, limit: Limit | None) -> Claim:
+def _build_claim(job: Job, fingerprint: str, limit: Limit | None) -> Claim:
     return Claim(
         service=job.endpoint.base_url,
         id=job.operation_id,
         scope=job.scope,
-        fingerprint=digest,
+        fingerprint=fingerprint,
         turn=job.call.turn,
         named_by_caller=job.request.operation_id is not None,
         max_nano=to_nano(job.max_cost),
@@ -87,105 +87,104 @@ def _claim(job: Job, digest: str, limit: Limit | None) -> Claim:
 
 
 def _reserve(job: Job, limit: Limit | None) -> None:
-    # After the claim: whoever repeats an uncertain call is told of that, not of the money that it still holds.
+    # After the claim: a repeated uncertain call is told of that, not of the money that is still reserved for it.
     if job.budget is None or limit is not None:
         return
     try:
-        job.hold = job.budget.reserve(job.max_cost, job.request.n)
+        job.reservation = job.budget.reserve(job.max_cost, job.request.n)
     except BudgetExceededError as error:
         give_up(job, error)
         raise
 
 
-def _budget(job: Job) -> Budget | None:
+def _find_budget(job: Job) -> Budget | None:
     budget = job.settings.budget
     if budget is None or isinstance(budget, Budget):
         return budget
     try:
-        found = budget(job.call.runtime)
+        returned = budget(job.call.runtime)
     except Exception as error:
         raise WanConfigurationError(f"The budget function failed: {type(error).__name__}.") from error
-    if found.name is None and _replaces_a_forgotten_one(budget, job.scope, found):
+    if returned.name is None and _replaces_a_forgotten_one(budget, job.scope, returned):
         raise WanConfigurationError(
             "The budget function returned a new unnamed Budget where it had returned one before: it would never limit "
             "anything. Return the same object each time, or a named Budget."
         )
-    return found
+    return returned
 
 
-# The last unnamed budget that a function returned for a scope. Whoever keeps a budget for each user keeps it alive;
-# one that is gone when the next one comes was made for a single call.
-_last: WeakKeyDictionary[Callable[..., Budget], dict[str, ref[Budget]]] = WeakKeyDictionary()
+# The last unnamed budget that a function returned for each of its newest scopes. Whoever keeps a budget for each user
+# keeps it alive; one that is gone when the next one comes was made for a single call.
+_last_budgets: WeakKeyDictionary[Callable[..., Budget], OrderedDict[str, ref[Budget]]] = WeakKeyDictionary()
+REMEMBERED_SCOPES = 1000
 
 
-def _replaces_a_forgotten_one(function: Callable[..., Budget], scope: str, found: Budget) -> bool:
+def _replaces_a_forgotten_one(function: Callable[..., Budget], scope: str, budget: Budget) -> bool:
     try:
-        last = _last.setdefault(function, {})
+        last = _last_budgets.setdefault(function, OrderedDict())
     except TypeError:  # an object that can't be a key
         return False
-    forgotten = scope in last and last[scope]() is None
-    last[scope] = ref(found)
-    return forgotten
+    earlier = last.pop(scope, None)
+    last[scope] = ref(budget)
+    if len(last) > REMEMBERED_SCOPES:
+        last.popitem(last=False)
+    return earlier is not None and earlier() is None
 
 
 def give_up(job: Job, failure: WanError | None = None) -> None:
-    """Write down how a call ended without a result: money is released only if certainly no work was done.
+    """Write down how a call ended without a result; the error says from now on what that means for the money.
 
     Args:
         failure: None means that it was interrupted.
     """
-    if job.state in {"new", "given_up"}:
+    if job.reached == "new" or job.reached == "ended":  # noqa: PLR1714  mypy narrows by comparisons only
         return
-    state, job.state = job.state, "given_up"
-    error = interrupted(job) if failure is None else failure
+    end = ending(job.reached, failure)
+    job.reached = "ended"
+    error = build_interrupted(job) if failure is None else failure
     error.operation_id = job.operation_id
-    not_charged = state == "claimed" or isinstance(error, StatusError | NotSentError)
-    if state == "paid":
-        _keep_reservation(job)
-    elif not_charged:
+    error.charged = end.charged
+    if end.money == "released":
         release_reservation(job)
     else:
         _keep_reservation(job)
-        error.charged = "maybe" if error.charged == "no" else error.charged
-    ledger = job.store.ledger
     try:
-        if state == "paid":
-            ledger.mark_resumable(job.endpoint.base_url, job.operation_id)
+        if end.state == "partial":
+            job.ledger.mark_resumable(*job.key)
         else:
-            ended: State = "refused" if not_charged else "uncertain"
-            ledger.end(job.endpoint.base_url, job.operation_id, ended, error_to_json(error))
+            job.ledger.fail(*job.key, end.state, error_to_json(error))
     except StoreError as unwritten:
         # The error that ended the call is the one to raise; unwritten, the operation counts as interrupted.
         logger.error("operation %s could not be written down: %s", job.operation_id, unwritten)  # noqa: TRY400  its trace says no more
     finally:
-        ledger.stop(job.endpoint.base_url, job.operation_id)
+        job.ledger.mark_idle(*job.key)
 
 
 def release_reservation(job: Job) -> None:
-    """Give the money back that a budget of this process holds for the call."""
-    if job.budget is not None and job.hold is not None:
-        job.budget.release(job.hold)
-        job.hold = None
+    """Release the money that a budget of this process reserved for the call."""
+    if job.budget is not None and job.reservation is not None:
+        job.budget.release(job.reservation)
+        job.reservation = None
 
 
 def _keep_reservation(job: Job) -> None:
-    if job.budget is not None and job.hold is not None:
-        job.store.keep_reservation((job.endpoint.base_url, job.operation_id), partial(_settled, job))
+    if job.budget is not None and job.reservation is not None:
+        job.storage.keep_reservation(job.key, partial(_settle, job))
 
 
-def _settled(job: Job, cost: Decimal | None, images: int) -> None:
+def _settle(job: Job, cost: Decimal | None, images: int) -> None:
     if cost is None:
         release_reservation(job)
-    elif job.budget is not None and job.hold is not None:
-        job.budget.settle(job.hold, cost, images)
-        job.hold = None
+    elif job.budget is not None and job.reservation is not None:
+        job.budget.settle(job.reservation, cost, images)
+        job.reservation = None
 
 
-def interrupted(job: Job) -> PaymentUncertainError:
+def build_interrupted(job: Job) -> PaymentUncertainError:
     """Return the error of a call that nobody finished."""
     return PaymentUncertainError(
         "The call was interrupted after it was sent.",
-        next_step=HELD_BACK,
+        next_step=BLOCKED_UNTIL_SETTLED,
         stage="interrupted",
         operation_id=job.operation_id,
         max_cost_usd=job.max_cost,

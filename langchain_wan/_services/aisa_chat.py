@@ -23,7 +23,7 @@ from langchain_wan._services.failures import (
     read_json,
 )
 from langchain_wan._services.foreign_text import make_storable
-from langchain_wan.errors import HELD_BACK, StatusError, UnreadableAnswerError
+from langchain_wan.errors import BLOCKED_UNTIL_SETTLED, StatusError, UnreadableAnswerError
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -92,7 +92,7 @@ def read_answer(reply: Reply, *, max_cost_usd: Decimal) -> Answer:
             raise build_failure(reply, payload, max_cost_usd)
     raise UnreadableAnswerError(
         "The service answered without a picture.",
-        next_step=f"The raw answer is kept. {HELD_BACK}",
+        next_step=f"The raw answer is kept. {BLOCKED_UNTIL_SETTLED}",
         stage="read",
         status_code=reply.status,
         request_id=find_request_id(reply, payload),

@@ -10,7 +10,13 @@ from langchain_wan._media import large_json
 from langchain_wan._net.messages import Reply
 from langchain_wan._services.foreign_text import clean_text, make_storable
 from langchain_wan._services.refusals import Refusal, refusal_for
-from langchain_wan.errors import HELD_BACK, PaymentUncertainError, StatusError, UnreadableAnswerError, WanError
+from langchain_wan.errors import (
+    BLOCKED_UNTIL_SETTLED,
+    PaymentUncertainError,
+    StatusError,
+    UnreadableAnswerError,
+    WanError,
+)
 from langchain_wan.retry import retry_after_seconds
 
 if TYPE_CHECKING:
@@ -66,7 +72,7 @@ def build_failure(reply: Reply, payload: Any, max_cost_usd: Decimal) -> WanError
     kind = UnreadableAnswerError if reply.status == OK else PaymentUncertainError
     return kind(
         f"The service answered with HTTP {reply.status}{f' ({found.code})' if found.code else ''}.{said}",
-        next_step=HELD_BACK,
+        next_step=BLOCKED_UNTIL_SETTLED,
         stage="status",
         status_code=reply.status,
         code=found.code,

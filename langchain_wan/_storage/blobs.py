@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from langchain_wan._concurrency.forks import lock_across_forks
 from langchain_wan.errors import StoreError
 
 MEMORY_CAP = 256 * 2**20
@@ -28,11 +29,11 @@ ROOM_FOR_AN_IMAGE = 64 * 2**20  # bytes: its raw answer in base64 and the image 
 
 # One for all stores in memory: a fork waits for it, so that the child finds no half-done change.
 _LOCK = threading.RLock()
-os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
+lock_across_forks(_LOCK)
 
 
 class Pinned:
-    """Bytes in memory; whoever keeps this object keeps them."""
+    """Bytes in memory; whoever has this object keeps them alive."""
 
     __slots__ = ("__weakref__", "data")
 
@@ -45,62 +46,75 @@ class Pinned:
 
 
 class MemoryBlobs:
-    """Bytes for the life of the process: `cap` bytes of images, then the oldest go, except what a caller holds."""
+    """Bytes for the life of the process: at most `cap` bytes of images, and as many of raw answers.
+
+    Beyond that the oldest are dropped, except images that a caller still uses.
+    """
 
     def __init__(self, cap: int = MEMORY_CAP) -> None:
         self._cap = cap
         self._size = 0
-        self._kept: OrderedDict[str, Pinned] = OrderedDict()
+        self._images: OrderedDict[str, Pinned] = OrderedDict()
         self._alive: weakref.WeakValueDictionary[str, Pinned] = weakref.WeakValueDictionary()
-        self._raw: dict[str, bytes] = {}
+        self._raw: OrderedDict[str, bytes] = OrderedDict()
         self._lock = _LOCK
-        self._warned = False
+        self._warnings: set[str] = set()
 
     def ensure_space(self, images: int) -> None:
-        """Memory has room: what is too much drives out the oldest."""
+        """Do nothing: memory has room, since the oldest are dropped."""
 
     def write(self, sha256: str, data: bytes) -> Any:
         """Keep bytes; the returned object keeps them alive beyond the cap."""
         with self._lock:
-            held = self._kept.get(sha256) or self._alive.get(sha256) or Pinned(data)
-            self._alive[sha256] = held
-            if sha256 not in self._kept:
-                self._kept[sha256] = held
+            pinned = self._images.get(sha256) or self._alive.get(sha256) or Pinned(data)
+            self._alive[sha256] = pinned
+            if sha256 not in self._images:
+                self._images[sha256] = pinned
                 self._size += len(data)
                 self._make_room()
-        return held
+        return pinned
 
     def _make_room(self) -> None:
-        while self._size > self._cap and len(self._kept) > 1:
-            _, oldest = self._kept.popitem(last=False)
+        while self._size > self._cap and len(self._images) > 1:
+            _, oldest = self._images.popitem(last=False)
             self._size -= len(oldest.data)
-            if not self._warned:
-                self._warned = True
-                text = (
-                    f"The in-memory image store holds {self._cap >> 20} MiB: the oldest images go now. "
-                    "Use WanStore(path) to keep them."
-                )
-                warnings.warn(text, UserWarning, stacklevel=2)
+            self._warn("images")
+
+    def _warn(self, what: str) -> None:
+        if what not in self._warnings:
+            self._warnings.add(what)
+            warnings.warn(
+                f"The in-memory image store is full ({self._cap >> 20} MiB): the oldest {what} are dropped now. "
+                "Use WanStore(folder) to keep them.",
+                UserWarning,
+                stacklevel=2,
+            )
 
     def read(self, sha256: str) -> bytes | None:
         """Return the bytes, or None if they are not here."""
-        held = self._alive.get(sha256)
-        return None if held is None else held.data
+        pinned = self._alive.get(sha256)
+        return None if pinned is None else pinned.data
 
-    def hold(self, sha256: str) -> Any:
+    def pin(self, sha256: str) -> Any:
         """Return the object that keeps the bytes alive, or None."""
         return self._alive.get(sha256)
 
     def delete(self, sha256: str) -> None:
         """Forget the bytes."""
         with self._lock:
-            held = self._kept.pop(sha256, None)
-            self._size -= 0 if held is None else len(held.data)
+            pinned = self._images.pop(sha256, None)
+            self._size -= 0 if pinned is None else len(pinned.data)
             self._alive.pop(sha256, None)
 
     def keep_raw(self, name: str, body: bytes) -> None:
         """Keep a raw answer."""
-        self._raw[name] = body
+        with self._lock:
+            self._raw[name] = body
+            size = sum(map(len, self._raw.values()))
+            while size > self._cap and len(self._raw) > 1:
+                _, oldest = self._raw.popitem(last=False)
+                size -= len(oldest)
+                self._warn("raw answers, whose images can't be fetched any more,")
 
     def raw(self, name: str) -> bytes | None:
         """Return a raw answer, or None if there is none."""
@@ -119,7 +133,7 @@ class DiskBlobs:
         self._swept = False
 
     def ensure_space(self, images: int) -> None:
-        """See to it that this many images can be written, before they are paid.
+        """Check that this many images can be written, before they are paid for.
 
         Raises:
             StoreError: The folder can't be written, or the disk has too little room.
@@ -132,7 +146,7 @@ class DiskBlobs:
             raise StoreError("The image store's disk is full.", next_step="Make room on it.")
 
     def write(self, sha256: str, data: bytes) -> Any:
-        """Write bytes; when this returns they are on the disk. Nothing is held in memory."""
+        """Write bytes; when this returns they are on the disk. Nothing stays in memory."""
         target = self._blob(sha256)
         with _disk_errors():
             if not target.exists() or target.stat().st_size != len(data):
@@ -158,7 +172,7 @@ class DiskBlobs:
             raise StoreError("A stored image is damaged; it was moved aside.", next_step="Restore it from a backup.")
         return data
 
-    def hold(self, sha256: str) -> Any:  # noqa: ARG002  the same signature as in memory
+    def pin(self, sha256: str) -> Any:  # noqa: ARG002  the same signature as in memory
         """Return None: the disk keeps the bytes."""
         return None
 
@@ -232,8 +246,13 @@ def _write_atomically(target: Path, data: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    entry = os.open(target.parent, os.O_RDONLY)
+    if os.name != "nt":  # Windows opens no folders; its file system writes their entries down itself
+        _sync_folder(target.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(entry)
+        os.fsync(descriptor)
     finally:
-        os.close(entry)
+        os.close(descriptor)

@@ -39,7 +39,7 @@ class Catalog:
     def image(self, image_id: str, scope: str) -> dict[str, Any] | None:
         """Return what is recorded of an image that a scope knows, or None; the scope `""` knows every image."""
         query = _IMAGES + " AND id = ? ORDER BY url IS NULL, names.created_at DESC LIMIT 1"
-        with self._database.transaction() as connection:
+        with self._database.read() as connection:
             row = connection.execute(query, (scope, scope, image_id)).fetchone()
         return None if row is None else _facts(row)
 
@@ -47,7 +47,7 @@ class Catalog:
         """Return the image that a URL showed, or None; see `same_url`."""
         query = _IMAGES + " AND substr(url || '?', 1, length(?) + 1) = ? || '?' LIMIT 100"
         bare = url.partition("?")[0].partition("#")[0]
-        with self._database.transaction() as connection:
+        with self._database.read() as connection:
             found = [_facts(row) for row in connection.execute(query, (scope, scope, bare, bare))]
         meant = same_url(url, [(facts["url"], facts["id"]) for facts in found])
         return next((facts for facts in found if facts["id"] == meant), None)
@@ -66,19 +66,19 @@ class Catalog:
     def images_before(self, moment: float, scope: str) -> list[str]:
         """Return the ids of the images that a scope has known since before a moment."""
         query = "SELECT image_id FROM names WHERE (? = '' OR scope = ?) GROUP BY image_id HAVING max(created_at) < ?"
-        with self._database.transaction() as connection:
+        with self._database.read() as connection:
             return [row[0] for row in connection.execute(query, (scope, scope, moment))]
 
     def names(self, scope: str, limit: int = 20) -> list[str]:
         """Return the names that a scope knows, the newest last."""
         query = "SELECT name FROM names WHERE scope = ? ORDER BY created_at DESC, rowid DESC LIMIT ?"
-        with self._database.transaction() as connection:
+        with self._database.read() as connection:
             return [row[0] for row in connection.execute(query, (scope, limit))][::-1]
 
     def uploads(self, thread: str) -> dict[str, tuple[int, str]]:
         """Return number and place of each upload of a conversation by its digest, in order."""
         query = "SELECT digest, number, place FROM uploads WHERE thread = ? ORDER BY number"
-        with self._database.transaction() as connection:
+        with self._database.read() as connection:
             return {row[0]: (row[1], row[2]) for row in connection.execute(query, (thread,))}
 
     def add_uploads(self, thread: str, places: Mapping[str, str]) -> dict[str, tuple[int, str]]:

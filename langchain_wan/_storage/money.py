@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from decimal import ROUND_CEILING, Decimal
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    pass
-
-
-NANO = 10**9  # money is counted in whole billionths of a dollar, so that sums in SQL are exact
+NANO = 10**9
 
 
 def to_usd(nano: int) -> Decimal:

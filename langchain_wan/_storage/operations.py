@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    pass
-
-OPEN_STATES = frozenset({"started", "paid", "partial", "uncertain"})
-State = Literal["started", "paid", "done", "partial", "refused", "uncertain", "charged"]
+from langchain_wan._storage.states import State
 
 
 @dataclass(frozen=True)
@@ -29,9 +25,9 @@ class Claim:
 
     Attributes:
         service: Which service answers; the sandbox never answers for the real one.
-        fingerprint: Equal for equal requests.
-        turn: Which message of a person the call answers; empty outside a conversation.
-        named_by_caller: The id was chosen by the caller, so an equal request under another id may go ahead.
+        fingerprint: Identical requests have the same.
+        turn: Which human message the call answers; empty outside a conversation.
+        named_by_caller: The id was chosen by the caller, so an identical request under another id may go ahead.
         request: What `history` and `resume` show: model, prompt, n, parents, metadata.
     """
 
@@ -67,7 +63,12 @@ class Operation:
 
 @dataclass(frozen=True)
 class ClaimResult:
-    """How a claim went: `"claimed"`, `"over_budget"`, or `"taken"` by `operation`, or by an equal request's."""
+    """How a claim went.
 
-    kind: Literal["claimed", "over_budget", "taken", "equal"]
+    Attributes:
+        outcome: `"claimed"`, `"over_budget"`, `"taken"`, or `"identical"`: a request like it is unresolved.
+        operation: The operation that is in the way.
+    """
+
+    outcome: Literal["claimed", "over_budget", "taken", "identical"]
     operation: Operation | None = None

@@ -7,10 +7,8 @@ import threading
 import uuid
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # pragma: no cover  Windows: another process counts as dead, so its calls become uncertain
-    fcntl = None  # type: ignore[assignment]
+from langchain_wan._concurrency.forks import after_fork_in_child
+from langchain_wan._storage.locks import try_lock
 
 
 class Owner:
@@ -34,17 +32,17 @@ class Owner:
         if process not in self._names:
             with self._lock:
                 if process not in self._names:
-                    self._names[process] = self._locked_name()
+                    self._names[process] = self._create_name()
         return self._names[process]
 
-    def is_running_by(self, owner: str, operation: tuple[str, str]) -> bool:
-        """Say whether the owner of an operation is still at it."""
+    def is_running(self, owner: str, operation: tuple[str, str]) -> bool:
+        """Say whether the owner of an operation still carries it out."""
         if owner == self._names.get(os.getpid()):
             return operation in self.running
         return self._is_alive(owner)
 
     def _is_alive(self, name: str) -> bool:
-        if self._folder is None or fcntl is None:
+        if self._folder is None:
             return False
         path = self._folder / name
         try:
@@ -52,22 +50,20 @@ class Owner:
         except FileNotFoundError:
             return False
         try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return True
-        else:
-            path.unlink(missing_ok=True)
-            return False
+            is_alive = not try_lock(descriptor)
         finally:
             os.close(descriptor)
+        if not is_alive:
+            path.unlink(missing_ok=True)
+        return is_alive
 
-    def _locked_name(self) -> str:
+    def _create_name(self) -> str:
         self.running.clear()  # what the parent of a forked process carries out is not this one's
         name = uuid.uuid4().hex
-        if self._folder is not None and fcntl is not None:
+        if self._folder is not None:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(self._folder / name, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
-            fcntl.lockf(descriptor, fcntl.LOCK_EX)
+            try_lock(descriptor)
             self._files.append(descriptor)
         return name
 
@@ -97,4 +93,4 @@ def _renew_locks() -> None:
         owner._lock = threading.Lock()
 
 
-os.register_at_fork(after_in_child=_renew_locks)
+after_fork_in_child(_renew_locks)

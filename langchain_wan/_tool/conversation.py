@@ -77,7 +77,7 @@ class Conversation:
             if upload.name == name:
                 self._uploads[digest] = replace(upload, url=None, image_id=image_id)
                 if self._thread is not None:
-                    self._store.catalog.place_upload(self._thread, digest, image_id)
+                    self._store._storage.catalog.place_upload(self._thread, digest, image_id)
 
     def known(self, image_id: str) -> GeneratedImage | None:
         """Return the image with this id that the scope knows and that may be named here, or None."""
@@ -103,7 +103,7 @@ class Conversation:
         """Return what may be named, the newest last, to be listed in a refusal."""
         attached = [one for one in self.uploads() if one.problem is None and self._is_there(one)]
         became = {one.image_id for one in attached}
-        stored = self._store.catalog.names(self._store.scope)
+        stored = self._store._storage.catalog.names(self._store.scope)
         ids = [name for name in stored if not self._only_shown or name in self.shown]
         ids += [name for name in self._carried if name not in ids]
         names = [one.name for one in attached][-SHOWN_NAMES // 2 :]
@@ -146,12 +146,12 @@ class Conversation:
 
     @cached_property
     def _uploads(self) -> dict[str, Upload]:  # by digest
-        known = {} if self._thread is None else self._store.catalog.uploads(self._thread)
+        known = {} if self._thread is None else self._store._storage.catalog.uploads(self._thread)
         new = {digest: _place(source, self._store) for digest, source in self._sources.items() if digest not in known}
         if self._thread is None:
             known = {digest: (number, where) for number, (digest, where) in enumerate(new.items(), 1)}
         elif new:
-            known = self._store.catalog.add_uploads(self._thread, new)
+            known = self._store._storage.catalog.add_uploads(self._thread, new)
         return {digest: _upload(number, where, urls=self._urls) for digest, (number, where) in known.items()}
 
     def _is_there(self, upload: Upload) -> bool:
@@ -205,7 +205,7 @@ def _place(source: str | bytes | None, store: WanStore) -> str:
         picture = decode.inspect(data)
     except formats.NotAnImageError as error:
         return f"it can't be read: {error}"
-    return store.keep(data, picture, scope=store.scope).id
+    return store._storage.keep(data, picture).id
 
 
 def _upload(number: int, where: str, *, urls: bool) -> Upload:

@@ -386,7 +386,7 @@ class TestTwoUsersOfOneTool:
         store = shared.store
         image = store.scoped("anna").add(png())
         image.url = "https://example.com/a.png?Signature=annas"
-        store.record(image, "anna")
+        store.scoped("anna")._storage.record(image)
         bens = store.scoped("ben").add(png())
         seen = store.scoped("ben").get(bens.id)
         assert seen is not None

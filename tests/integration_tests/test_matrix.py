@@ -550,7 +550,7 @@ def test_51_resolving_lifts_the_guard_and_settles_the_budget(outcome: Any, spent
         assert case.store.unfinished() == []
         assert case.generate(case.client(server.url), "a fox").images
         assert len(server.posts) == 2
-    with pytest.raises(ValueError, match="no unsettled operation"):
+    with pytest.raises(ValueError, match="No unresolved operation"):
         case.store.resolve(str(error.operation_id), outcome)
 
 
@@ -590,7 +590,7 @@ def test_55_56_a_folder_that_is_lost_after_the_payment_loses_no_image(case: Case
         (tmp_path / "store" / "blobs").write_text("no folder any more")
         GOOD(connection, request)
 
-    with FaultServer(lose) as server, pytest.warns(RuntimeWarning, match="held in memory only"):
+    with FaultServer(lose) as server, pytest.warns(RuntimeWarning, match="kept in memory only"):
         result = case.generate(case.client(server.url), "a fox")
     assert result.images[0].read() == png()
     assert case.money() == (PRICE, ZERO)

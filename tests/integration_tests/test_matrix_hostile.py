@@ -82,8 +82,8 @@ def test_40_what_is_no_image_is_kept_as_a_raw_answer_and_not_as_an_image(kind: s
     assert error.charged == "yes"
     assert case.money() == (Decimal("0.030"), Decimal(0))
     assert error.operation_id is not None
-    assert uri.encode() in (case.store.blobs.raw(f"{server.url} {error.operation_id}") or b"")
-    assert list((case.store.path or Path()).glob("blobs/*/*")) == []
+    assert uri.encode() in (case.store._storage.blobs.raw(f"{server.url} {error.operation_id}") or b"")
+    assert list((case.store.location or Path()).glob("blobs/*/*")) == []
 
 
 def test_40_a_polyglot_is_stored_as_the_image_that_it_is_and_sent_without_its_tail(case: Case) -> None:
@@ -190,7 +190,7 @@ def test_60_62_odd_text_is_sent_unchanged_and_stays_plain_text(kind: str, case: 
     assert sent.json["messages"][0]["content"][-1] == {"type": "text", "text": text}
     assert result.prompt == text
     assert ImageResult.model_validate_json(result.model_dump_json()) == result
-    (entry,) = WanStore(case.store.path).history()
+    (entry,) = WanStore(case.store.location).history()
     assert entry.prompt == text
     assert result.metadata == {"note": text[:200]}
     traced = json.loads(dumps(case.collector.traced_runs[0].outputs))

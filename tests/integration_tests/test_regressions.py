@@ -38,7 +38,7 @@ def test_two_stores_on_one_folder_in_one_process_know_that_a_call_runs(tmp_path:
         while not server.posts:
             time.sleep(0.01)
         assert second.store.unfinished() == []
-        with pytest.raises(ValueError, match="no unsettled"):
+        with pytest.raises(ValueError, match="No unresolved"):
             second.store.resolve("mine", "not_charged")
         assert second.generate(REQUEST).replayed
         thread.join()
@@ -230,9 +230,9 @@ def test_urls_that_differ_in_their_query_alone_are_told_apart(generate: Generate
         client = client_of(server, store=WanStore())
         first = generate(client, "a fox").images[0]
         second = generate(client, "a wolf").images[0]
-        assert client.store.find_by_url(urls[0]) == first
-        assert client.store.find_by_url(urls[1]) == second
-        assert client.store.find_by_url(f"{server.origin}/img") is None
+        assert client.store._storage.find_by_url(urls[0]) == first
+        assert client.store._storage.find_by_url(urls[1]) == second
+        assert client.store._storage.find_by_url(f"{server.origin}/img") is None
 
 
 def test_a_return_to_model_that_fails_loses_nothing() -> None:

@@ -172,7 +172,7 @@ def test_an_upload_whose_bytes_went_is_stored_again_from_the_message(store: WanS
     assert image is not None
     sha256 = image.sha256
     del image
-    store.blobs.delete(sha256)
+    store._storage.blobs.delete(sha256)
     assert sent(make(store, messages, "upload_1")) == [png()]
 
 
@@ -261,7 +261,7 @@ NAMES = st.text(max_size=80) | st.sampled_from(
 @given(st.lists(NAMES, min_size=1, max_size=4).map("".join), st.sampled_from(["pass", "fetch", "refuse"]))
 def test_whatever_a_model_names_is_an_image_a_public_url_or_our_error(name: str, urls: Any) -> None:
     conversation = Conversation(WanStore().scoped("anna"), [], "1")
-    naming = references.Naming(WanStore().scoped("anna"), urls, by_model=True, conversation=conversation)
+    naming = references.Naming(WanStore().scoped("anna")._storage, urls, by_model=True, conversation=conversation)
     source = ImageRequest(prompt="x", images=(name,)).images[0]
     found: Any = None
     advice = ""

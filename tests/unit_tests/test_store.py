@@ -158,7 +158,7 @@ def test_a_ledger_of_a_newer_version_or_of_garbage_is_refused(tmp_path: Path) ->
 def test_the_oldest_go_from_memory_with_a_warning_except_what_is_held() -> None:
     blobs = MemoryBlobs(cap=100)
     held = blobs.write("a" * 64, b"x" * 60)
-    with pytest.warns(UserWarning, match="oldest images go"):
+    with pytest.warns(UserWarning, match="oldest images are dropped"):
         blobs.write("b" * 64, b"y" * 60)
     assert blobs.read("a" * 64) == b"x" * 60
     del held
@@ -169,9 +169,9 @@ def test_the_oldest_go_from_memory_with_a_warning_except_what_is_held() -> None:
 
 def test_a_living_image_keeps_its_bytes_beyond_the_cap() -> None:
     store = WanStore()
-    store.blobs = MemoryBlobs(cap=10)
+    store._storage.blobs = MemoryBlobs(cap=10)
     first = store.add(png())
-    with pytest.warns(UserWarning, match="oldest images go"):
+    with pytest.warns(UserWarning, match="oldest images are dropped"):
         store.add(png("blue"))
     assert first.read() == png()
 
@@ -179,7 +179,7 @@ def test_a_living_image_keeps_its_bytes_beyond_the_cap() -> None:
 def test_a_store_is_never_copied_and_pickles_only_where_it_can_be_found_again(tmp_path: Path) -> None:
     disk = WanStore(tmp_path)
     assert copy.deepcopy(disk) is disk
-    assert pickle.loads(pickle.dumps(disk)).path == disk.path  # noqa: S301  our own
+    assert pickle.loads(pickle.dumps(disk)).location == disk.location  # noqa: S301  our own
     assert pickle.loads(pickle.dumps(disk.scoped("anna"))).scope == "anna"  # noqa: S301  our own
     assert pickle.loads(pickle.dumps(WanStore.default())) is WanStore.default()  # noqa: S301  our own
     with pytest.raises(TypeError, match="in-memory"):

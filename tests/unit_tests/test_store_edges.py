@@ -40,11 +40,11 @@ def test_every_folder_is_its_owners_alone_whatever_is_written_first(first: str, 
     elif first == "history":
         made.history()
     elif first == "ensure_space":
-        made.blobs.ensure_space(1)
+        made._storage.blobs.ensure_space(1)
     elif first == "keep_raw":
-        made.blobs.keep_raw("one", b"{}")
+        made._storage.blobs.keep_raw("one", b"{}")
     else:
-        made.ledger.claim(claim())
+        made._storage.ledger.claim(claim())
     found = [tmp_path / "deep" / "images", *(tmp_path / "deep" / "images").rglob("*")]
     for path in found:
         mode = stat.S_IMODE(path.stat().st_mode)
@@ -55,24 +55,24 @@ def test_every_folder_is_its_owners_alone_whatever_is_written_first(first: str, 
 @pytest.mark.parametrize(("cap", "fits"), [("0.12", True), ("0.119999999", False)])
 def test_what_is_held_counts_to_the_last_billionth(store: WanStore, cap: str, fits: bool) -> None:
     limit = Limit("team", max_nano=to_nano(Decimal(cap)))
-    assert store.ledger.claim(claim("one", limit=limit)).kind == "claimed"
-    assert (store.ledger.claim(claim("two", limit=limit)).kind == "claimed") is fits
+    assert store._storage.ledger.claim(claim("one", limit=limit)).outcome == "claimed"
+    assert (store._storage.ledger.claim(claim("two", limit=limit)).outcome == "claimed") is fits
 
 
 @pytest.mark.parametrize("settled", [True, False])
 def test_what_is_spent_and_what_is_held_are_added_up(store: WanStore, settled: bool) -> None:
     limit = Limit("team", max_nano=to_nano(Decimal("0.13")))
-    store.ledger.claim(claim("one", limit=limit))
+    store._storage.ledger.claim(claim("one", limit=limit))
     if settled:
-        store.ledger.move(claim().service, "one", "done", cost_nano=to_nano(Decimal("0.06")), images=2)
-    assert store.ledger.claim(claim("two", limit=limit)).kind == "claimed"
-    assert store.ledger.claim(claim("three", limit=limit)).kind != "claimed"
+        store._storage.ledger.transition(claim().service, "one", "done", cost_nano=to_nano(Decimal("0.06")), images=2)
+    assert store._storage.ledger.claim(claim("two", limit=limit)).outcome == "claimed"
+    assert store._storage.ledger.claim(claim("three", limit=limit)).outcome != "claimed"
 
 
 def test_an_error_is_kept_with_the_state_that_it_caused(store: WanStore) -> None:
-    store.ledger.claim(claim())
-    store.ledger.move(claim().service, "one", "uncertain", error={"type": "PaymentUncertainError"})
-    found = store.ledger.operation(claim().service, "one")
+    store._storage.ledger.claim(claim())
+    store._storage.ledger.transition(claim().service, "one", "uncertain", error={"type": "PaymentUncertainError"})
+    found = store._storage.ledger.operation(claim().service, "one")
     assert found is not None
     assert found.error == {"type": "PaymentUncertainError"}
 
@@ -85,7 +85,7 @@ def test_memory_counts_what_was_deleted_as_free() -> None:
     blobs.write("b", b"12345")
     blobs.write("c", b"12345")
     assert blobs.read("b") == b"12345"
-    with pytest.warns(UserWarning, match="oldest images go"):
+    with pytest.warns(UserWarning, match="oldest images are dropped"):
         blobs.write("d", b"1")
     assert blobs.read("b") is None
 
@@ -93,7 +93,7 @@ def test_memory_counts_what_was_deleted_as_free() -> None:
 def test_bytes_that_somebody_holds_are_not_kept_twice() -> None:
     blobs = MemoryBlobs(cap=5)
     held = blobs.write("a", b"12345")
-    with pytest.warns(UserWarning, match="oldest images go"):
+    with pytest.warns(UserWarning, match="oldest images are dropped"):
         blobs.write("b", b"12345")
     assert blobs.write("a", b"12345") is held
     assert blobs.write("a", b"12345") is held
@@ -102,7 +102,7 @@ def test_bytes_that_somebody_holds_are_not_kept_twice() -> None:
 @pytest.mark.filterwarnings("ignore:The in-memory image store:UserWarning")
 def test_an_image_that_was_asked_for_by_id_keeps_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     made = WanStore()
-    made.blobs = MemoryBlobs(cap=1)
+    made._storage.blobs = MemoryBlobs(cap=1)
     image = made.get(made.add(png("red")).id)
     gc.collect()
     made.add(png("blue"))
@@ -115,8 +115,8 @@ async def test_the_async_twins_pass_everything_on(store: WanStore) -> None:
     assert store.scoped("anna").get(image.id) is not None
     assert store.scoped("ben").get(image.id) is None
     assert (await store.aadd(data_uri())).read() == png()
-    store.ledger.claim(claim("one"))
-    store.ledger.end(claim().service, "one", "uncertain", {})
+    store._storage.ledger.claim(claim("one"))
+    store._storage.ledger.fail(claim().service, "one", "uncertain", {})
     await store.aresolve("one", "charged")
     assert store.history()[0].state == "charged"
 
@@ -125,7 +125,7 @@ def test_what_keep_is_told_of_a_url_is_what_get_returns(store: WanStore) -> None
     from langchain_wan._media import decode
 
     ends = datetime(2026, 11, 24, tzinfo=UTC)
-    kept = store.keep(png(), decode.inspect(png()), url="https://a.example/1.png", expires_at=ends)
+    kept = store._storage.keep(png(), decode.inspect(png()), url="https://a.example/1.png", expires_at=ends)
     found = store.get(kept.id)
     assert found is not None
     assert kept.expires_at == found.expires_at == ends
@@ -170,17 +170,17 @@ def test_the_text_of_a_damaged_or_full_store_says_what_to_do(tmp_path: Path) -> 
 
 
 def test_an_owner_in_memory_is_gone_with_its_process(tmp_path: Path) -> None:
-    assert Owner(None).is_running_by("somebody", ("service", "one")) is False
-    assert Owner(tmp_path / "owners").is_running_by("nobody", ("service", "one")) is False
+    assert Owner(None).is_running("somebody", ("service", "one")) is False
+    assert Owner(tmp_path / "owners").is_running("nobody", ("service", "one")) is False
 
 
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
         ({}, "a budget needs max_usd, max_images or both"),
-        ({"max_usd": "many"}, "max_usd has to be a number of dollars"),
-        ({"max_usd": -1}, "max_usd has to be a finite number of at least 0"),
-        ({"max_images": -1}, "max_images has to be a whole number of at least 0"),
+        ({"max_usd": "many"}, "max_usd must be a number of dollars"),
+        ({"max_usd": -1}, "max_usd must be a finite number of at least 0"),
+        ({"max_images": -1}, "max_images must be a whole number of at least 0"),
     ],
 )
 def test_the_text_of_a_wrong_budget_says_what_is_wrong(arguments: dict[str, object], text: str) -> None:

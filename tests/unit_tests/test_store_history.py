@@ -46,9 +46,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> WanStore:
 
 def test_an_entry_tells_all_of_its_operation(store: WanStore) -> None:
     before = datetime.now(UTC)
-    store.ledger.claim(claim())
+    store._storage.ledger.claim(claim())
     (entry,) = store.history()
-    assert (entry.operation_id, entry.service, entry.state, entry.model) == ("one", SERVICE, "started", "wan2.7-image")
+    assert (entry.operation_id, entry.service, entry.state, entry.model) == ("one", SERVICE, "claimed", "wan2.7-image")
     assert (entry.prompt, entry.n, entry.parents, entry.images) == ("a fox", 2, ["img_p"], [])
     assert entry.cost_usd == Decimal("0.060")
     assert before <= entry.created_at <= datetime.now(UTC)
@@ -69,9 +69,11 @@ def test_an_entry_tells_all_of_its_operation(store: WanStore) -> None:
 def test_the_cost_is_what_was_charged_or_what_may_have_been(
     state: Any, cost: Decimal | None, shown: str, store: WanStore
 ) -> None:
-    store.ledger.claim(claim())
+    store._storage.ledger.claim(claim())
     result = {"images": [{"id": "img_a"}, {"id": "img_b"}]} if cost else None
-    store.ledger.move(SERVICE, "one", state, cost_nano=None if cost is None else to_nano(cost), images=1, result=result)
+    store._storage.ledger.transition(
+        SERVICE, "one", state, cost_nano=None if cost is None else to_nano(cost), images=1, result=result
+    )
     (entry,) = asyncio.run(store.ahistory())
     assert entry.state == state
     assert entry.cost_usd == Decimal(shown)
@@ -80,32 +82,35 @@ def test_the_cost_is_what_was_charged_or_what_may_have_been(
 
 def test_history_lists_the_newest_first_and_so_many(store: WanStore) -> None:
     for name in ("one", "two", "three"):
-        store.ledger.claim(claim(name))
+        store._storage.ledger.claim(claim(name))
     assert [entry.operation_id for entry in store.history()] == ["three", "two", "one"]
     assert [entry.operation_id for entry in store.history(2)] == ["three", "two"]
     assert len(asyncio.run(store.ahistory(1))) == 1
 
 
 def test_a_scope_sees_its_own_operations(store: WanStore) -> None:
-    store.ledger.claim(claim("hers", scope="anna"))
-    store.ledger.claim(claim("his", scope="ben"))
-    store.ledger.stop(SERVICE, "hers")
-    store.ledger.stop(SERVICE, "his")
+    for name, scope in (("hers", "anna"), ("his", "ben")):
+        store._storage.ledger.claim(claim(name, scope=scope))
+        store._storage.ledger.begin_sending(SERVICE, name)
+    store._storage.ledger.mark_idle(SERVICE, "hers")
+    store._storage.ledger.mark_idle(SERVICE, "his")
     assert [entry.operation_id for entry in store.scoped("anna").history()] == ["hers"]
     assert [entry.operation_id for entry in store.scoped("anna").unfinished()] == ["hers"]
-    with pytest.raises(ValueError, match="no unsettled operation 'his'"):
+    with pytest.raises(ValueError, match="No unresolved operation 'his'"):
         store.scoped("anna").resolve("his", "charged")
     store.scoped("anna").resolve("hers", "charged")
-    assert [entry.state for entry in store.history()] == ["started", "charged"]
+    assert [entry.state for entry in store.history()] == ["sending", "charged"]
 
 
 def test_unfinished_leaves_out_what_runs_and_what_is_settled(store: WanStore) -> None:
-    for name in ("runs", "died", "uncertain", "partial", "done", "refused", "charged"):
-        store.ledger.claim(claim(name))
-        if name not in {"runs", "died"}:
-            store.ledger.move(SERVICE, name, name)  # type: ignore[arg-type]  # the names are states
+    for name in ("runs", "died", "not sent", "uncertain", "partial", "done", "refused", "charged"):
+        store._storage.ledger.claim(claim(name))
+        if name in {"runs", "died"}:
+            store._storage.ledger.begin_sending(SERVICE, name)
+        elif name != "not sent":
+            store._storage.ledger.transition(SERVICE, name, name)  # type: ignore[arg-type]  # the names are states
         if name != "runs":
-            store.ledger.stop(SERVICE, name)
+            store._storage.ledger.mark_idle(SERVICE, name)
     assert {entry.operation_id: entry.state for entry in asyncio.run(store.aunfinished())} == {
         "died": "uncertain",
         "uncertain": "uncertain",
@@ -114,15 +119,15 @@ def test_unfinished_leaves_out_what_runs_and_what_is_settled(store: WanStore) ->
 
 
 def test_only_two_outcomes_settle_and_only_once(store: WanStore) -> None:
-    store.ledger.claim(claim())
-    with pytest.raises(ValueError, match="no unsettled operation 'one'"):
+    store._storage.ledger.claim(claim())
+    with pytest.raises(ValueError, match="No unresolved operation 'one'"):
         store.resolve("one", "charged")
-    store.ledger.stop(SERVICE, "one")
-    with pytest.raises(ValueError, match='has to be "charged" or "not_charged"'):
+    store._storage.ledger.mark_idle(SERVICE, "one")
+    with pytest.raises(ValueError, match='must be "charged" or "not_charged"'):
         store.resolve("one", "perhaps")  # type: ignore[arg-type]  # wrong on purpose
-    store.blobs.keep_raw(f"{SERVICE} one", b"raw")
+    store._storage.blobs.keep_raw(f"{SERVICE} one", b"raw")
     asyncio.run(store.aresolve("one", "not_charged"))
-    assert store.blobs.raw(f"{SERVICE} one") is None
+    assert store._storage.blobs.raw(f"{SERVICE} one") is None
     assert [(entry.state, entry.cost_usd) for entry in store.history()] == [("refused", Decimal(0))]
 
 
@@ -131,12 +136,12 @@ def test_only_two_outcomes_settle_and_only_once(store: WanStore) -> None:
 )
 def test_what_was_paid_stays_paid(state: Any, outcome: Any, ended: str, store: WanStore) -> None:
     told: list[Any] = []
-    store.ledger.claim(claim())
-    store.ledger.stop(SERVICE, "one")
-    store.ledger.move(
+    store._storage.ledger.claim(claim())
+    store._storage.ledger.mark_idle(SERVICE, "one")
+    store._storage.ledger.transition(
         SERVICE, "one", state, cost_nano=to_nano(Decimal("0.03")) if state == "partial" else None, images=1
     )
-    store.keep_reservation((SERVICE, "one"), lambda cost, images: told.append((cost, images)))
+    store._storage.keep_reservation((SERVICE, "one"), lambda cost, images: told.append((cost, images)))
     store.resolve("one", outcome)
     (entry,) = store.history()
     cost = Decimal("0.030") if state == "partial" else Decimal("0.060")
@@ -147,48 +152,49 @@ def test_what_was_paid_stays_paid(state: Any, outcome: Any, ended: str, store: W
 def test_a_named_budget_counts_what_is_held_and_spent_by_service_name_and_window() -> None:
     ledger = Ledger(Database(None), None)
     limit = Limit("team", max_nano=to_nano(Decimal("0.10")), max_images=3, window=60)
-    assert ledger.claim(claim("one", limit=limit)).kind == "claimed"
-    assert ledger.spent(limit, SERVICE) == (0, to_nano(Decimal("0.06")), 2)
-    assert ledger.claim(claim("two", limit=limit)).kind == "over_budget"
-    assert ledger.claim(claim("other", limit=Limit("other", max_images=2))).kind == "claimed"
-    assert ledger.claim(claim("elsewhere", service="http://127.0.0.1:1/v1", limit=limit)).kind == "claimed"
-    ledger.move(SERVICE, "one", "done", cost_nano=to_nano(Decimal("0.03")), images=1)
-    assert ledger.spent(limit, SERVICE) == (to_nano(Decimal("0.03")), 0, 1)
-    assert ledger.spent(limit) == (to_nano(Decimal("0.03")), to_nano(Decimal("0.06")), 3)
-    assert ledger.claim(claim("three", limit=limit)).kind == "claimed"
-    ledger.move(SERVICE, "three", "refused")
-    assert ledger.spent(limit, SERVICE) == (to_nano(Decimal("0.03")), 0, 1)
-    assert ledger.spent(Limit("team", window=-1), SERVICE) == (0, 0, 0)
+    assert ledger.claim(claim("one", limit=limit)).outcome == "claimed"
+    assert ledger.read_spending(limit, SERVICE) == (0, to_nano(Decimal("0.06")), 2)
+    assert ledger.claim(claim("two", limit=limit)).outcome == "over_budget"
+    assert ledger.claim(claim("other", limit=Limit("other", max_images=2))).outcome == "claimed"
+    assert ledger.claim(claim("elsewhere", service="http://127.0.0.1:1/v1", limit=limit)).outcome == "claimed"
+    ledger.transition(SERVICE, "one", "done", cost_nano=to_nano(Decimal("0.03")), images=1)
+    assert ledger.read_spending(limit, SERVICE) == (to_nano(Decimal("0.03")), 0, 1)
+    assert ledger.read_spending(limit) == (to_nano(Decimal("0.03")), to_nano(Decimal("0.06")), 3)
+    assert ledger.claim(claim("three", limit=limit)).outcome == "claimed"
+    ledger.transition(SERVICE, "three", "refused")
+    assert ledger.read_spending(limit, SERVICE) == (to_nano(Decimal("0.03")), 0, 1)
+    assert ledger.read_spending(Limit("team", window=-1), SERVICE) == (0, 0, 0)
 
 
 def test_an_equal_request_is_told_from_others_by_service_scope_print_and_turn() -> None:
     ledger = Ledger(Database(None), None)
     first = claim("one", fingerprint="same", turn="1", scope="anna")
     ledger.claim(first)
-    assert ledger.claim(claim("runs", fingerprint="same", turn="1", scope="anna")).kind == "claimed"
+    assert ledger.claim(claim("runs", fingerprint="same", turn="1", scope="anna")).outcome == "claimed"
     for name in ("one", "runs"):
-        ledger.stop(SERVICE, name)
-    ledger.move(SERVICE, "runs", "done")
-    standing = ledger.claim(claim("two", fingerprint="same", turn="1", scope="anna"))
-    assert standing.kind == "equal"
-    assert isinstance(standing.operation, Operation)
-    assert standing.operation.id == "one"
-    assert standing.operation.request == first.request
+        ledger.begin_sending(SERVICE, name)
+        ledger.mark_idle(SERVICE, name)
+    ledger.transition(SERVICE, "runs", "done")
+    result = ledger.claim(claim("two", fingerprint="same", turn="1", scope="anna"))
+    assert result.outcome == "identical"
+    assert isinstance(result.operation, Operation)
+    assert result.operation.id == "one"
+    assert result.operation.request == first.request
     changes: list[dict[str, Any]] = [{"turn": "2"}, {"scope": "ben"}, {"fingerprint": "x"}, {"service": "https://x"}]
     for number, change in enumerate(changes):
         fields = {"fingerprint": "same", "turn": "1", "scope": "anna", **change}
-        assert ledger.claim(claim(f"other {number}", **fields)).kind == "claimed"
+        assert ledger.claim(claim(f"other {number}", **fields)).outcome == "claimed"
     named = claim("mine", fingerprint="same", turn="1", scope="anna", named_by_caller=True)
-    assert ledger.claim(named).kind == "claimed"
-    assert ledger.claim(named).kind == "taken"
+    assert ledger.claim(named).outcome == "claimed"
+    assert ledger.claim(named).outcome == "taken"
 
 
 def test_only_one_takes_a_paid_operation_to_resume() -> None:
     ledger = Ledger(Database(None), None)
     ledger.claim(claim())
-    ledger.move(SERVICE, "one", "paid")
+    ledger.transition(SERVICE, "one", "paid")
     assert not ledger.acquire_for_resume(SERVICE, "one")
-    ledger.stop(SERVICE, "one")
+    ledger.mark_idle(SERVICE, "one")
     assert ledger.acquire_for_resume(SERVICE, "one")
     assert not ledger.acquire_for_resume(SERVICE, "one")
     ledger.mark_resumable(SERVICE, "one")
@@ -196,7 +202,7 @@ def test_only_one_takes_a_paid_operation_to_resume() -> None:
     assert found is not None
     assert found.state == "partial"
     assert not ledger.acquire_for_resume(SERVICE, "nobody")
-    ledger.move(SERVICE, "one", "done")
+    ledger.transition(SERVICE, "one", "done")
     ledger.mark_resumable(SERVICE, "one")
     assert not ledger.acquire_for_resume(SERVICE, "one")
 
@@ -204,24 +210,24 @@ def test_only_one_takes_a_paid_operation_to_resume() -> None:
 def test_an_end_is_written_only_over_what_is_still_open_and_ones_own() -> None:
     ledger = Ledger(Database(None), None)
     ledger.claim(claim(limit=Limit("team", max_images=9)))
-    ledger.end(SERVICE, "one", "uncertain", {"type": "x"}, owner="somebody else")
-    assert ledger.operations(states=("started",))
-    ledger.end(SERVICE, "one", "uncertain", {"type": "first"})
-    ledger.end(SERVICE, "one", "refused", {"type": "second"})
+    ledger.fail(SERVICE, "one", "uncertain", {"type": "x"}, owner="somebody else")
+    assert ledger.operations(states={"claimed"})
+    ledger.fail(SERVICE, "one", "uncertain", {"type": "first"})
+    ledger.fail(SERVICE, "one", "refused", {"type": "second"})
     (found,) = ledger.operations()
     assert (found.state, found.error) == ("uncertain", {"type": "first"})
-    assert ledger.spent(Limit("team"))[2] == 2
+    assert ledger.read_spending(Limit("team"))[2] == 2
     ledger.claim(claim("two", limit=Limit("team", max_images=9)))
-    ledger.end(SERVICE, "two", "refused", {"type": "x"})
-    assert ledger.spent(Limit("team"))[2] == 2
+    ledger.fail(SERVICE, "two", "refused", {"type": "x"})
+    assert ledger.read_spending(Limit("team"))[2] == 2
 
 
 def test_names_belong_to_scopes_and_are_forgotten_with_the_last_one(store: WanStore) -> None:
     image = store.add(png(), scope="anna")
     other = store.add(png("blue"), scope="anna")
     store.add(png(), scope="ben")
-    assert store.catalog.names("anna") == [image.id, other.id]
-    assert store.catalog.names("anna", 1) == [other.id]
+    assert store._storage.catalog.names("anna") == [image.id, other.id]
+    assert store._storage.catalog.names("anna", 1) == [other.id]
     assert not store.scoped("carl").delete(image.id)
     assert store.scoped("anna").delete(image.id)
     assert store.scoped("anna").get(image.id) is None
@@ -237,7 +243,7 @@ def test_pruning_counts_what_it_deletes(store: WanStore) -> None:
     store.add(png())
     assert store.prune(timedelta(days=1)) == 0
     assert asyncio.run(store.aprune(timedelta(seconds=-1))) == 1
-    assert store.catalog.names("") == []
+    assert store._storage.catalog.names("") == []
 
 
 def test_a_newer_url_replaces_an_older_one_and_none_replaces_nothing() -> None:
@@ -279,7 +285,7 @@ def test_memory_counts_each_picture_once_and_forgets_what_is_deleted() -> None:
     for _ in range(9):
         blobs.write("a", b"12345")
     held = blobs.write("b", b"12345")
-    assert (blobs.read("a"), blobs.hold("b"), blobs.hold("x")) == (b"12345", held, None)
+    assert (blobs.read("a"), blobs.pin("b"), blobs.pin("x")) == (b"12345", held, None)
     blobs.delete("a")
     blobs.delete("nothing")
     assert blobs.read("a") is None
@@ -312,7 +318,7 @@ def test_a_folder_keeps_raw_answers_private_and_sweeps_old_orphans(tmp_path: Pat
     blobs.drop_raw("x")
     blobs.drop_raw("x")
     assert blobs.raw("x") is None
-    assert blobs.hold("x") is None
+    assert blobs.pin("x") is None
 
 
 def test_a_blob_that_was_cut_is_written_anew(tmp_path: Path) -> None:
@@ -341,17 +347,17 @@ def test_an_owner_is_told_from_the_dead_by_its_lock(tmp_path: Path) -> None:
     assert owner.running == set()
     owner.running.add(("s", "one"))
     assert owner.name == name
-    assert owner.is_running_by(name, ("s", "one"))
-    assert not owner.is_running_by(name, ("s", "two"))
-    assert not owner.is_running_by("nobody", ("s", "one"))
+    assert owner.is_running(name, ("s", "one"))
+    assert not owner.is_running(name, ("s", "two"))
+    assert not owner.is_running("nobody", ("s", "one"))
     assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
     child = os.fork()
     if child == 0:  # pragma: no cover  the child
-        os._exit(0 if owner.is_running_by(name, ("s", "one")) and owner.name != name else 1)
+        os._exit(0 if owner.is_running(name, ("s", "one")) and owner.name != name else 1)
     assert os.waitpid(child, 0)[1] == 0
     forget_owners()
     (tmp_path / "dead").write_text("")
-    assert not owner.is_running_by("dead", ("s", "one"))
+    assert not owner.is_running("dead", ("s", "one"))
     assert not (tmp_path / "dead").exists()
 
 
@@ -410,7 +416,8 @@ def test_the_warning_of_a_full_memory_says_what_to_do_and_comes_once() -> None:
         blobs.write("2", b"x" * 2**20)
     blobs.write("3", b"x" * 2**20)
     assert [str(warning.message) for warning in caught] == [
-        "The in-memory image store holds 2 MiB: the oldest images go now. Use WanStore(path) to keep them."
+        "The in-memory image store is full (2 MiB): the oldest images are dropped now. "
+        "Use WanStore(folder) to keep them."
     ]
     assert [blobs.read(str(number)) is not None for number in range(4)] == [False, False, True, True]
 
@@ -454,9 +461,9 @@ def test_a_full_budget_and_a_pickled_one_are_told_in_these_words() -> None:
 
 def test_a_named_budget_is_read_in_the_default_store_until_it_is_used() -> None:
     budget = Budget(max_usd=1, name="team")
-    WanStore.default().ledger.claim(claim(limit=budget.limit()))
+    WanStore.default()._storage.ledger.claim(claim(limit=budget.limit()))
     assert budget.held_usd == Decimal("0.06")
-    budget.count_in(lambda limit: (0, 0, 0))
+    budget.count_in(Ledger(Database(None), None), SERVICE)
     assert budget.held_usd == 0
 
 

@@ -1,0 +1,111 @@
+"""Everything behind a store: operations, names, bytes, and the reservations of budgets that live in this process."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from langchain_wan._concurrency.executor import in_thread
+from langchain_wan._storage.blobs import DiskBlobs, MemoryBlobs
+from langchain_wan._storage.catalog import Catalog
+from langchain_wan._storage.ledger import Ledger
+from langchain_wan._storage.sqlite import Database
+from langchain_wan.models import IMAGE_ID, GeneratedImage, ImageResult, image_id
+
+if TYPE_CHECKING:
+    from langchain_wan._media.formats import Picture
+    from langchain_wan._storage.operations import Operation
+
+
+class Storage:
+    """What is stored in a folder or in memory, as one scope sees it; the scope `""` sees everything."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self.scope = ""
+        self.blobs = MemoryBlobs() if folder is None else DiskBlobs(folder)
+        database = Database(None if folder is None else folder / "ledger.sqlite3")
+        self.catalog = Catalog(database)
+        self.ledger = Ledger(database, None if folder is None else folder / "owners")
+        self._reservations: dict[tuple[str, str], Callable[[Decimal | None, int], None]] = {}
+
+    def scoped(self, name: str) -> Self:
+        """Return a view of the same storage that knows only the images of one scope."""
+        view = object.__new__(type(self))
+        view.__dict__.update(self.__dict__, scope=name)
+        return view
+
+    def keep(
+        self,
+        data: bytes,
+        picture: Picture,
+        *,
+        url: str | None = None,
+        expires_at: datetime | None = None,
+    ) -> GeneratedImage:
+        """Store bytes that were inspected; when this returns, they are where they stay."""
+        sha256 = hashlib.sha256(data).hexdigest()
+        pinned = self.blobs.write(sha256, data)
+        image = GeneratedImage(
+            id=image_id(sha256),
+            url=url,
+            expires_at=expires_at,
+            mime_type=picture.mime_type,
+            width=picture.width,
+            height=picture.height,
+            size_bytes=len(data),
+            sha256=sha256,
+        )
+        self.record(image)
+        return image.attached(self, pinned)
+
+    def record(self, image: GeneratedImage) -> None:
+        """Write down what is known of an image, and that this scope knows it."""
+        self.catalog.add_image(image.id, image.model_dump(mode="json"), self.scope)
+
+    def get(self, image_id: str) -> GeneratedImage | None:
+        """Return an image by its id, or None if this scope does not know it."""
+        row = self.catalog.image(image_id, self.scope) if IMAGE_ID.fullmatch(image_id) else None
+        return None if row is None else self._load(row)
+
+    def find_by_url(self, url: str) -> GeneratedImage | None:
+        """Return the image that this URL showed, its query ignored, or None."""
+        row = self.catalog.image_at(url, self.scope)
+        return None if row is None else self._load(row)
+
+    def read(self, sha256: str) -> bytes | None:
+        """Return the bytes with this digest, or None if they are not here."""
+        return self.blobs.read(sha256)
+
+    async def aread(self, sha256: str) -> bytes | None:
+        """Do what `read` does without blocking the event loop."""
+        return await in_thread(self.read, sha256)
+
+    def load_result(self, operation: Operation) -> ImageResult:
+        """Return the result that was stored with a finished operation."""
+        result = ImageResult.model_validate(operation.result)
+        for image in result.images:
+            image.attached(self, self.blobs.pin(image.sha256))
+        return result
+
+    def _load(self, row: Mapping[str, Any]) -> GeneratedImage:
+        image = GeneratedImage.model_validate(row)
+        return image.attached(self, self.blobs.pin(image.sha256))
+
+    def keep_reservation(self, operation: tuple[str, str], settle: Callable[[Decimal | None, int], None]) -> None:
+        """Keep what has to be done to a budget of this process once it is known what an operation cost."""
+        self._reservations[operation] = settle
+
+    def settle_reservation(self, operation: tuple[str, str], cost: Decimal | None, images: int) -> None:
+        """Tell a budget of this process what an operation cost; None means nothing."""
+        settle = self._reservations.pop(operation, None)
+        if settle is not None:
+            settle(cost, images)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return itself: two objects with one ledger would be two truths."""
+        return self
