@@ -69,12 +69,6 @@ def test_the_ten_line_agent_has_ten_lines_and_the_chain_five() -> None:
     assert len([line for line in blocks[2] if line]) <= 5
 
 
-def test_every_setting_is_listed() -> None:
-    from langchain_wan.settings import WanSettings
-
-    assert [name for name in WanSettings.model_fields if f"`{name}`" not in README] == []
-
-
 def test_links_and_pictures_point_at_files_that_exist() -> None:
     targets = re.findall(r"\]\((?!https?://)([^)#]+)[^)]*\)", README)
     assert targets

@@ -57,6 +57,7 @@ def test_the_public_names_are_these_and_each_exists() -> None:
         langchain_wan.nonsense  # type: ignore[attr-defined]  # noqa: B018  the access is the test
 
 
+@pytest.mark.repository
 def test_the_version_stands_once_and_the_changelog_knows_it() -> None:
     assert importlib.metadata.version("langchain-wan") == langchain_wan.__version__
     assert re.search(

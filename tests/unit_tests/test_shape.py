@@ -15,6 +15,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 40
 
+pytestmark = pytest.mark.repository
+
 
 def rows_of_the_contract() -> list[set[str]]:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]

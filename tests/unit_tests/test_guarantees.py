@@ -1,0 +1,72 @@
+"""The pages about guarantees and faults name tests that exist, and the tests name rows that exist."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MATRIX = (ROOT / "docs" / "fault-matrix.md").read_text()
+ROWS = [
+    int(number) for number in re.findall(r"^\| (\d+) \| .* \|$", MATRIX.partition("## Rows without")[0], re.MULTILINE)
+]
+
+pytestmark = pytest.mark.repository
+
+
+def cited_rows(name: str) -> set[int]:
+    """The rows that the name of a test cites: `test_7_to_9_11_text` cites 7, 8, 9 and 11."""
+    numbers = re.match(r"test_((?:\d+_|to_)+)", name)
+    words = numbers[1].rstrip("_").split("_") if numbers else []
+    singles = {int(word) for word in words if word != "to"}
+    ends = [(int(words[i - 1]), int(words[i + 1])) for i, word in enumerate(words) if word == "to"]
+    return singles.union(*(range(first, last) for first, last in ends))
+
+
+def rows_cited_by_tests() -> set[int]:
+    names = [
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"def (test_\d\w*)", path.read_text())
+    ]
+    return set().union(*map(cited_rows, names))
+
+
+def rows_tested_elsewhere() -> set[int]:
+    table = MATRIX.partition("## Rows without")[2]
+    return {int(row) for cell in re.findall(r"^\| ([\d, ]+) \|", table, re.MULTILINE) for row in cell.split(",")}
+
+
+def test_the_name_of_a_test_cites_single_rows_and_ranges() -> None:
+    assert cited_rows("test_7_to_9_11_slow") == {7, 8, 9, 11}
+    assert cited_rows("test_14_fifty_calls") == {14}
+    assert cited_rows("test_fifty_calls") == set()
+
+
+def test_every_row_stands_once_in_the_matrix_and_tests_cite_rows_of_it() -> None:
+    assert sorted(ROWS) == list(range(1, len(ROWS) + 1))
+    assert rows_cited_by_tests() <= set(ROWS)
+
+
+def test_a_row_has_a_numbered_test_or_names_its_test() -> None:
+    assert rows_cited_by_tests() | rows_tested_elsewhere() == set(ROWS)
+    assert rows_cited_by_tests() & rows_tested_elsewhere() == set()
+
+
+@pytest.mark.parametrize("page", ["guarantees.md", "fault-matrix.md"])
+def test_the_pages_name_test_files_that_exist(page: str) -> None:
+    files = re.findall(r"`(tests/\S+\.py)`", (ROOT / "docs" / page).read_text())
+    assert files
+    assert [file for file in files if not (ROOT / file).is_file()] == []
+
+
+def test_each_guarantee_has_limits_and_tests() -> None:
+    sections = (ROOT / "docs" / "guarantees.md").read_text().split("\n## ")[1:]
+    for section in sections:
+        offsets = [section.index(part) for part in ("**Guarantee.**", "**Limits.**", "**Tests.**")]
+        assert all(first < second for first, second in pairwise(offsets))
+    rows = (ROOT / "README.md").read_text().partition("## Guarantees")[2].split("\n\n")[1].splitlines()[2:]
+    assert len(rows) == len(sections)
