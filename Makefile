@@ -4,8 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEV := $(VENV)/.dev
+WHEEL := .wheel
 
-.PHONY: demo test notebooks bench crash mutation docs check fix clean
+.PHONY: help demo test notebooks bench crash mutation docs check fix dist wheel clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -19,41 +23,54 @@ $(DEV): $(READY)
 	$(BIN)/python -m pip install --quiet --editable ".[cli,agents]" --group dev
 	touch $@
 
-demo: $(READY)  ## make two images in the sandbox and edit one of them by its id
+demo: $(READY)  ## make two images in the sandbox, and edit one of them by its id
 	$(BIN)/python notebooks/demo.py
 
-test: $(DEV)
+test: $(DEV)  ## run all tests, with coverage
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term-missing
 
-notebooks: $(DEV)  ## run the notebooks against the sandbox and keep their outputs
+notebooks: $(DEV)  ## run the notebooks against the sandbox, and keep their outputs
 	cd notebooks && ../$(BIN)/python run.py
 
-bench: $(DEV)  ## this package beside others, against a server on this machine; writes docs/benchmarks.md
+bench: $(DEV)  ## compare this package with others; writes docs/benchmarks.md
 	$(BIN)/python benchmarks/run.py
 
-crash: $(DEV)  ## each step of a paid call is killed 20 times
+crash: $(DEV)  ## kill each step of a paid call 20 times
 	CRASH_ROUNDS=20 MACHINE_STEPS=10000 $(BIN)/python -m pytest -n 2 tests/integration_tests/test_crash.py \
 		tests/integration_tests/test_state_machine.py
 
-mutation: $(DEV)  ## how many mistakes in the code that decides about money the tests notice
+mutation: $(DEV)  ## count the mistakes in code that decides about money that the tests notice
 	$(BIN)/python -m pip install --quiet --group mutation
 	$(BIN)/mutmut run
 	$(BIN)/mutmut results
 
-docs: $(READY)  ## the documentation as a site, in site/
+docs: $(READY)  ## build the documentation as a site, in site/
 	$(BIN)/python -m pip install --quiet --group docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-check: $(DEV)  ## never edits; `make fix` does
+check: $(DEV)  ## check format, lint, types, import rules and sizes; changes nothing
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/unit_tests/test_shape.py
 
-fix: $(DEV)
+fix: $(DEV)  ## format the code, and fix what ruff can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-clean:
-	rm -rf $(VENV) .bench site wan-images
+dist: $(BIN)/python  ## build the source package and the wheel, in dist/
+	rm -rf dist
+	$(BIN)/python -m pip install --quiet "build>=1.2"
+	$(BIN)/python -m build
+
+wheel: dist  ## install the built wheel in a new environment, and run the unit tests there without the source folder
+	rm -rf $(WHEEL)
+	$(PYTHON) -m venv $(WHEEL)/venv
+	$(WHEEL)/venv/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(WHEEL)/venv/bin/python -m pip install --quiet "$$(ls dist/*.whl)[cli,agents]" --group test
+	cp -r tests pyproject.toml $(WHEEL)
+	cd $(WHEEL) && venv/bin/python -m pytest -n 2 -m "not repository" tests/unit_tests
+
+clean:  ## remove everything that the targets create
+	rm -rf $(VENV) $(WHEEL) .bench dist site wan-images
