@@ -13,6 +13,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from langchain_wan._concurrency.forks import after_fork_in_child
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -24,7 +26,7 @@ T = TypeVar("T")
 
 _executors: dict[int, ThreadPoolExecutor] = {}  # by process id: threads do not survive a fork
 _lock = threading.Lock()
-os.register_at_fork(after_in_child=lambda: globals().update(_lock=threading.Lock()))
+after_fork_in_child(lambda: globals().update(_lock=threading.Lock()))
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

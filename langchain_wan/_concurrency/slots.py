@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections import deque
 from concurrent.futures import Future
 from weakref import WeakValueDictionary
 
+from langchain_wan._concurrency.forks import after_fork_in_child
+
 
 class Slots:
-    """A number of places; waiting ones are served in order, whether they are threads or tasks of any loop."""
+    """A number of permits; whoever waits is served in order, whether a thread or a task of any loop."""
 
     def __init__(self, permits: int) -> None:
         self._free = permits
@@ -19,47 +20,47 @@ class Slots:
         self._lock = threading.Lock()
 
     def acquire(self) -> None:
-        """Wait for a place, blocking the thread."""
-        place = self._place()
+        """Wait for a permit, blocking the thread."""
+        permit = self._request()
         try:
-            place.result()
+            permit.result()
         except BaseException:
-            self._abandon(place)
+            self._abandon(permit)
             raise
 
     async def aacquire(self) -> None:
-        """Wait for a place without blocking the event loop."""
-        place = self._place()
+        """Wait for a permit without blocking the event loop."""
+        permit = self._request()
         try:
-            await asyncio.wrap_future(place)
+            await asyncio.wrap_future(permit)
         except BaseException:
-            self._abandon(place)
+            self._abandon(permit)
             raise
 
     def release(self) -> None:
-        """Give a place back to who waits longest."""
+        """Give a permit to whoever has waited longest."""
         with self._lock:
             while self._waiting:
-                place = self._waiting.popleft()
-                if place.set_running_or_notify_cancel():
-                    place.set_result(None)
+                permit = self._waiting.popleft()
+                if permit.set_running_or_notify_cancel():
+                    permit.set_result(None)
                     return
             self._free += 1
 
-    def _place(self) -> Future[None]:
-        place: Future[None] = Future()
+    def _request(self) -> Future[None]:
+        permit: Future[None] = Future()
         with self._lock:
             if self._free > 0:
                 self._free -= 1
-                place.set_running_or_notify_cancel()
-                place.set_result(None)
+                permit.set_running_or_notify_cancel()
+                permit.set_result(None)
             else:
-                self._waiting.append(place)
-        return place
+                self._waiting.append(permit)
+        return permit
 
-    def _abandon(self, place: Future[None]) -> None:
-        if not place.cancel() and not place.cancelled():
-            self.release()  # it was given just before the wait was broken off
+    def _abandon(self, permit: Future[None]) -> None:
+        if not permit.cancel() and not permit.cancelled():
+            self.release()  # it was granted just before the wait was broken off
 
 
 _slots: WeakValueDictionary[tuple[object, ...], Slots] = WeakValueDictionary()
@@ -67,12 +68,12 @@ _slots_lock = threading.Lock()
 
 
 def find_slots(*key: object, permits: int) -> Slots:
-    """Return the places of this process for one service and key; forgotten when nobody holds them."""
+    """Return the permits of this process for one service and key; forgotten when nobody uses them."""
     with _slots_lock:
-        found = _slots.get((*key, permits))
-        if found is None:
-            found = _slots[(*key, permits)] = Slots(permits)
-        return found
+        slots = _slots.get((*key, permits))
+        if slots is None:
+            slots = _slots[(*key, permits)] = Slots(permits)
+        return slots
 
 
 def _renew_lock() -> None:
@@ -80,4 +81,4 @@ def _renew_lock() -> None:
     _slots_lock = threading.Lock()
 
 
-os.register_at_fork(after_in_child=_renew_lock)
+after_fork_in_child(_renew_lock)

@@ -19,7 +19,7 @@ _URL = re.compile(
     r"(?::(?P<port>[0-9]{1,5}))?(?P<rest>[/?#][^\s\\]*)?"
 )
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_NO_PART_OF_A_URL = re.compile("[\x00-\x20\x7f-\x9f\ud800-\udfff]")  # controls, blanks, halves of pairs
+_NO_PART_OF_A_URL = re.compile("[\x00-\x20\x7f-\x9f\ud800-\udfff]")  # controls, blanks, lone surrogates
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _INTERNAL_SUFFIXES = (
     *("localhost", "localdomain", "local", "internal", "intranet", "lan", "home", "corp", "private", "home.arpa"),
@@ -27,7 +27,7 @@ _INTERNAL_SUFFIXES = (
 )
 _INTERNAL_NAMES = frozenset({"metadata", "metadata.google.internal", "instance-data", "kubernetes.default"})
 
-_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 # https://www.iana.org/assignments/iana-ipv4-special-registry (2026-10) and cloud services on public-looking addresses
@@ -46,6 +46,8 @@ _REFUSED_V6 = tuple(
     ipaddress.IPv6Network(text)
     for text in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", "3ffe::/16", "2620:4f:8000::/48")
 )
+# How a network without IPv4 reaches it: https://www.rfc-editor.org/rfc/rfc6052, section 2.1 (2010-10)
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class RefusedAddressError(ValueError):
@@ -66,7 +68,7 @@ def parse_target(
     *,
     allow_http: bool = True,
     allowed: frozenset[tuple[str, int]] = frozenset(),
-    networks: tuple[_Network, ...] = (),
+    networks: tuple[Network, ...] = (),
 ) -> Target:
     """Read a URL by the strict rules.
 
@@ -102,12 +104,12 @@ def parse_target(
 
 
 def is_well_formed(text: str) -> bool:
-    """Say whether text can be encoded and written down: half of a surrogate pair, which JSON can hold, can't."""
+    """Say whether text can be encoded and written down: a lone surrogate, which JSON can hold, can't."""
     return _SURROGATE.search(text) is None
 
 
-def check_dial(address: _Address, port: int, *, allowed: tuple[_Network, ...] = ()) -> None:
-    """Refuse to dial an address that is not public, or a port of a public one that no web server has.
+def check_dial(address: _Address, port: int, *, allowed: tuple[Network, ...] = ()) -> None:
+    """Refuse to dial an address that is not public, or a port of a public address that no web server has.
 
     Raises:
         RefusedAddressError: It may not be dialled.
@@ -117,7 +119,7 @@ def check_dial(address: _Address, port: int, *, allowed: tuple[_Network, ...] = 
         raise RefusedAddressError("only the ports 80 and 443 are allowed")
 
 
-def check_address(address: _Address, *, allowed: tuple[_Network, ...] = ()) -> None:
+def check_address(address: _Address, *, allowed: tuple[Network, ...] = ()) -> None:
     """Refuse an address that is not public.
 
     Args:
@@ -128,6 +130,10 @@ def check_address(address: _Address, *, allowed: tuple[_Network, ...] = ()) -> N
     """
     if _within(address, allowed):
         return
+    if isinstance(address, ipaddress.IPv6Address) and address in _NAT64 and address.scope_id is None:
+        address = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)  # what is dialled is the IPv4 address inside
+        if _within(address, allowed):
+            return
     if isinstance(address, ipaddress.IPv4Address):
         refused = any(address in network for network in _REFUSED_V4)
     else:
@@ -141,7 +147,7 @@ def check_address(address: _Address, *, allowed: tuple[_Network, ...] = ()) -> N
         raise RefusedAddressError("not a public address")
 
 
-def _within(address: _Address, networks: tuple[_Network, ...]) -> bool:
+def _within(address: _Address, networks: tuple[Network, ...]) -> bool:
     return any(address in network for network in networks if network.version == address.version)
 
 
@@ -150,7 +156,7 @@ def _embeds_v4(address: ipaddress.IPv6Address) -> bool:
     return (int(address) >> 32) & 0xFFFF_FFFF in {0x0000_5EFE, 0x0200_5EFE}
 
 
-def _public_name(host: str, networks: tuple[_Network, ...]) -> str:
+def _public_name(host: str, networks: tuple[Network, ...]) -> str:
     import idna  # the same rules (IDNA 2008) as the HTTP client's: Python's own read some names differently
 
     try:
@@ -172,6 +178,3 @@ def _public_name(host: str, networks: tuple[_Network, ...]) -> str:
     if not networks and (internal or name in _INTERNAL_NAMES or len(labels) == 1):
         raise RefusedAddressError("an internal name")
     return name
-
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
