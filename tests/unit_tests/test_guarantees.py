@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-MATRIX = (ROOT / "docs" / "fault-matrix.md").read_text()
-ROWS = [
-    int(number) for number in re.findall(r"^\| (\d+) \| .* \|$", MATRIX.partition("## Rows without")[0], re.MULTILINE)
-]
+from langchain_wan._storage.states import STATES
 
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.repository
+
+
+@cache
+def matrix() -> str:
+    return (ROOT / "docs" / "fault-matrix.md").read_text()
+
+
+def numbered_rows() -> dict[int, list[str]]:
+    """The cells of each row, by its number."""
+    rows = [line.split("|") for line in matrix().splitlines() if re.match(r"\| \d+ \| .* \| .* \| ", line)]
+    assert len({row[1] for row in rows}) == len(rows)
+    return {int(row[1]): row for row in rows}
 
 
 def cited_rows(name: str) -> set[int]:
@@ -36,7 +46,7 @@ def rows_cited_by_tests() -> set[int]:
 
 
 def rows_tested_elsewhere() -> set[int]:
-    table = MATRIX.partition("## Rows without")[2]
+    table = matrix().partition("## Rows without")[2]
     return {int(row) for cell in re.findall(r"^\| ([\d, ]+) \|", table, re.MULTILINE) for row in cell.split(",")}
 
 
@@ -47,12 +57,12 @@ def test_the_name_of_a_test_cites_single_rows_and_ranges() -> None:
 
 
 def test_every_row_stands_once_in_the_matrix_and_tests_cite_rows_of_it() -> None:
-    assert sorted(ROWS) == list(range(1, len(ROWS) + 1))
-    assert rows_cited_by_tests() <= set(ROWS)
+    assert sorted(numbered_rows()) == list(range(1, len(numbered_rows()) + 1))
+    assert rows_cited_by_tests() <= set(numbered_rows())
 
 
 def test_a_row_has_a_numbered_test_or_names_its_test() -> None:
-    assert rows_cited_by_tests() | rows_tested_elsewhere() == set(ROWS)
+    assert rows_cited_by_tests() | rows_tested_elsewhere() == set(numbered_rows())
     assert rows_cited_by_tests() & rows_tested_elsewhere() == set()
 
 
@@ -70,3 +80,14 @@ def test_each_guarantee_has_limits_and_tests() -> None:
         assert all(first < second for first, second in pairwise(offsets))
     rows = (ROOT / "README.md").read_text().partition("## Guarantees")[2].split("\n\n")[1].splitlines()[2:]
     assert len(rows) == len(sections)
+
+
+def test_the_page_about_the_store_shows_the_table_of_states() -> None:
+    page = (ROOT / "docs" / "storing.md").read_text()
+    table = page.partition("| state | meaning | money | who goes on |\n|---|---|---|---|\n")[2].split("\n\n")[0]
+    rows = [f"| `{state}` | {row.meaning} | {row.money} | {row.next_owner} |" for state, row in STATES.items()]
+    assert table.splitlines() == rows
+
+
+def test_the_matrix_knows_the_states_only() -> None:
+    assert {state for row in numbered_rows().values() for state in re.findall(r"`(\w+)`", row[4])} <= set(STATES)

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,24 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-MAKEFILE = (ROOT / "Makefile").read_text()
-TARGETS = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.MULTILINE))
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-PYTHONS = [line.rpartition(" ")[2] for line in PROJECT["classifiers"] if "Python :: 3." in line]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 FORMS = sorted([*(ROOT / ".github").rglob("*.yml"), ROOT / ".pre-commit-config.yaml"])
-CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 
 pytestmark = pytest.mark.repository
+
+
+@cache
+def read(name: str) -> str:
+    return (ROOT / name).read_text()
+
+
+def targets() -> set[str]:
+    return set(re.findall(r"^([a-z][a-z-]*):", read("Makefile"), re.MULTILINE))
+
+
+def pythons() -> list[str]:
+    classifiers = tomllib.loads(read("pyproject.toml"))["project"]["classifiers"]
+    return [line.rpartition(" ")[2] for line in classifiers if "Python :: 3." in line]
 
 
 def jobs(workflow: Path) -> dict[str, Any]:
@@ -44,7 +54,7 @@ def test_the_files_for_the_host_are_yaml(form: Path) -> None:
 def test_a_workflow_runs_targets_that_exist(workflow: Path) -> None:
     commands = [step["run"].split() for step in steps(workflow) if "run" in step]
     assert commands
-    assert [command for command in commands if command[0] != "make" or command[1] not in TARGETS] == []
+    assert [command for command in commands if command[0] != "make" or command[1] not in targets()] == []
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda workflow: workflow.stem)
@@ -63,20 +73,20 @@ def test_only_the_job_that_publishes_may_prove_its_identity() -> None:
 
 def test_the_tests_run_on_each_python_that_the_package_declares() -> None:
     test = jobs(ROOT / ".github" / "workflows" / "test.yml")["test"]
-    assert test["strategy"]["matrix"]["python"] == PYTHONS
-    assert PROJECT["requires-python"] == f">={PYTHONS[0]}"
+    assert test["strategy"]["matrix"]["python"] == pythons()
+    assert tomllib.loads(read("pyproject.toml"))["project"]["requires-python"] == f">={pythons()[0]}"
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
 def test_a_page_names_the_pythons_that_the_workflows_run(page: str) -> None:
-    text = " ".join((ROOT / page).read_text().split())
-    assert f"with Python {', '.join(PYTHONS[:-1])} and {PYTHONS[-1]}. Windows is not tested" in text
+    text = " ".join(read(page).split())
+    assert f"with Python {', '.join(pythons()[:-1])} and {pythons()[-1]}. Windows is not tested" in text
 
 
 def test_each_target_is_phony_and_says_what_it_does() -> None:
-    explained = set(re.findall(r"^([a-z][a-z-]*):.*  ## \w", MAKEFILE, re.MULTILINE))
-    (phony,) = re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)
-    assert explained == TARGETS == set(phony.split())
+    explained = set(re.findall(r"^([a-z][a-z-]*):.*  ## \w", read("Makefile"), re.MULTILINE))
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", read("Makefile"), re.MULTILINE)
+    assert explained == targets() == set(phony.split())
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
@@ -84,20 +94,19 @@ def test_make_alone_lists_every_target() -> None:
     command = ["make", "--no-print-directory"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
-    assert {line.split()[1] for line in done.stdout.splitlines()} == TARGETS
+    assert {line.split()[1] for line in done.stdout.splitlines()} == targets()
 
 
 def test_the_table_of_contributing_names_files_and_names_that_exist() -> None:
-    table = CONTRIBUTING.split("| to change |")[1].split("\n\n")[0].splitlines()[2:]
+    table = read("CONTRIBUTING.md").split("| to change |")[1].split("\n\n")[0].splitlines()[2:]
     rows = [[cell.strip(" `") for cell in row.strip("|").split("|")] for row in table]
     assert [file for _, file, _ in rows if not (ROOT / file).is_file()] == []
     assert [name for _, file, name in rows if name not in (ROOT / file).read_text()] == []
 
 
 def test_contributing_names_files_and_targets_that_exist() -> None:
-    files = re.findall(r"`((?:langchain_wan|tests|docs)/\S+\.(?:py|md))`", CONTRIBUTING)
-    linked = re.findall(r"\]\(([^)#]+)[^)]*\)", CONTRIBUTING)
+    files = re.findall(r"`((?:langchain_wan|tests|docs)/\S+\.(?:py|md))`", read("CONTRIBUTING.md"))
+    linked = re.findall(r"\]\(([^)#]+)[^)]*\)", read("CONTRIBUTING.md"))
     assert [file for file in (*files, *linked) if not (ROOT / file).is_file()] == []
-    assert set(re.findall(r"make ([a-z]+)\b", CONTRIBUTING)) & TARGETS
-    commands = re.findall(r"^make (\w+)|`make (\w+)`", CONTRIBUTING, re.MULTILINE)
-    assert {first or second for first, second in commands} <= TARGETS
+    commands = re.findall(r"^make (\w+)|`make (\w+)`", read("CONTRIBUTING.md"), re.MULTILINE)
+    assert {first or second for first, second in commands} <= targets()
