@@ -43,7 +43,7 @@ _calls: dict[asyncio.Task[Any], Job] = {}
 class WanClient(WanSettings):
     """Make and edit images, without LangChain; takes the settings of `WanSettings`.
 
-    A client holds no connection: nothing has to be closed, and one object may be used from threads, from several
+    A client keeps no connection open: nothing has to be closed, and one object may be used from threads, from several
     event loops, and in a forked process.
     """
 
@@ -150,14 +150,14 @@ class WanClient(WanSettings):
         return Job(request, self, self.endpoint(), call or Call(), time.monotonic)
 
     def _resumable(self, endpoint: Endpoint) -> list[tuple[Job, Operation]]:
-        found = []
+        jobs = []
         for operation in self.store._storage.ledger.operations(states=RESUMABLE_STATES, scope=self.store.scope or None):
             facts = operation.request
             request = ImageRequest(prompt=facts["prompt"], n=facts["n"], metadata=facts["metadata"])
             job = Job(request, self, endpoint, Call(scope=operation.scope), time.monotonic)
             if operation.service == endpoint.base_url:
-                found.append((job, operation))
-        return found
+                jobs.append((job, operation))
+        return jobs
 
 
 def _give_up_calls_of_closed_loops() -> None:

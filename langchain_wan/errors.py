@@ -43,6 +43,8 @@ BLOCKED_UNTIL_SETTLED = (
     "store.resolve('{operation}', 'not_charged') or store.resolve('{operation}', 'charged')."
 )
 
+RESUME_LATER = "resume() fetches what is missing without paying again, while the URLs last."
+
 
 class WanError(ToolException, ModelError, RuntimeError):
     """An image could not be delivered.
@@ -214,7 +216,7 @@ class InsufficientCreditError(StatusError):
 
 
 class ContentPolicyError(StatusError):
-    """The service's moderation refused the prompt, an input image or the picture."""
+    """The service's moderation refused the prompt, an input image or the result."""
 
     default_advice = (
         "The prompt or an image was refused by the service's content policy. Rephrase it, or tell the user."
@@ -266,7 +268,7 @@ class PaymentUncertainError(WanError):
 class UnreadableAnswerError(PaymentUncertainError):
     """An answer came that holds no image that can be read; the raw answer is kept."""
 
-    default_advice = "The image service gave an answer without a picture. Tell the user, and ask before trying again."
+    default_advice = "The image service gave an answer without an image. Tell the user, and ask before trying again."
 
 
 class PaidButNotRetrievedError(WanError):

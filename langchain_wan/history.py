@@ -38,8 +38,8 @@ class Lineage:
 
     def _lines(self) -> Iterator[str]:
         yield f"{self.id} {self._made()}"
-        for place, parent in enumerate(self.parents):
-            last = place == len(self.parents) - 1
+        for index, parent in enumerate(self.parents):
+            last = index == len(self.parents) - 1
             first, *others = parent._lines()
             yield f"{'`-- ' if last else '|-- '}{first}"
             yield from (f"{'    ' if last else '|   '}{line}" for line in others)
@@ -57,7 +57,7 @@ class Lineage:
 
     def _branch(self) -> html.Branch:
         picture = None if self.image is None else self.image.preview(280)
-        return html.Branch(html.Card(picture, self.id, self._made()), [one._branch() for one in self.parents])
+        return html.Branch(html.Card(picture, self.id, self._made()), [parent._branch() for parent in self.parents])
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ class HistoryEntry:
 
     Attributes:
         service: The address that answered.
-        state: `done`, `partial` (images are missing), `uncertain`, `refused`, `charged`, or `started` or `paid`
-            while it runs.
+        state: `done`, `partial` (images are missing), `uncertain`, `refused`, `charged`, or while it runs `claimed`,
+            `sending` or `paid`.
         cost_usd: Dollars charged; what may have been charged at most, until that is known.
         images: Ids of the images made.
         parents: Ids of the input images.

@@ -68,7 +68,7 @@ class GeneratedImage(BaseModel):
     """One stored image: a short id, where it may still be downloaded, and what its bytes are.
 
     Attributes:
-        id: `img_` and 13 characters, derived from the bytes: equal bytes have equal ids.
+        id: `img_` and 13 characters, derived from the bytes: identical bytes have the same id.
         url: Where the service (or `on_image`) serves it, or None where it came as base64.
         expires_at: When the URL ends, or None if that is not known.
         width: Pixels.
@@ -90,11 +90,11 @@ class GeneratedImage(BaseModel):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
     _source: ByteSource | None = PrivateAttr(default=None)
-    _held: Any = PrivateAttr(default=None)  # keeps the bytes of a memory store alive
+    _pinned: Any = PrivateAttr(default=None)  # keeps the bytes of a memory store alive
 
-    def attached(self, source: ByteSource | None, held: Any = None) -> Self:
-        """Return this image, reading its bytes from `source`; `held` is kept alive as long as the image."""
-        self._source, self._held = source, held
+    def attached(self, source: ByteSource | None, pinned: Any = None) -> Self:
+        """Return this image, reading its bytes from `source`; `pinned` is kept alive as long as the image."""
+        self._source, self._pinned = source, pinned
         return self
 
     def edit(self, prompt: str, **parameters: Any) -> ImageRequest:
@@ -124,7 +124,7 @@ class GeneratedImage(BaseModel):
         return f"data:{self.mime_type};base64,{self.base64}"
 
     def save(self, path: str | Path) -> Path:
-        """Write the picture to a file and return its path, whose folders are made.
+        """Write the image to a file and return its path; missing folders are created.
 
         In a folder, the file is named by the id. A name that ends with another image type gets that type.
         """
@@ -143,7 +143,7 @@ class GeneratedImage(BaseModel):
         return encode.thumbnail(self.read(), max_side)
 
     def content_block(self, max_side: int | None = None) -> dict[str, Any]:
-        """Return LangChain's image block with the bytes in base64; `max_side=None` means the full picture."""
+        """Return LangChain's image block with the bytes in base64; `max_side=None` means the full size."""
         if max_side is None:
             return {"type": "image", "base64": self.base64, "mime_type": self.mime_type}
         data, mime_type = encode.preview(self.read(), max_side)
@@ -185,7 +185,7 @@ class GeneratedImage(BaseModel):
 
     def __getstate__(self) -> dict[Any, Any]:
         """Pickle the facts only; the bytes stay in their store."""
-        return {**super().__getstate__(), "__pydantic_private__": {"_source": None, "_held": None}}
+        return {**super().__getstate__(), "__pydantic_private__": {"_source": None, "_pinned": None}}
 
     def preview(self, max_side: int = 320) -> bytes | None:
         """Return a small JPEG (a PNG where it is transparent) to be looked at, or None where the bytes are gone."""
@@ -274,9 +274,9 @@ class ImageResult(BaseModel):
         Args:
             text: None means the ids of the images.
         """
-        shown = text if text is not None else " ".join(image.id for image in self.images)
+        caption = text if text is not None else " ".join(image.id for image in self.images)
         blocks = [image.content_block(max_side) for image in self.images]
-        return HumanMessage(content=[{"type": "text", "text": shown}, *blocks])
+        return HumanMessage(content=[{"type": "text", "text": caption}, *blocks])
 
     @classmethod
     def from_message(cls, message: ToolMessage, store: ByteSource | None = None) -> Self:
@@ -304,7 +304,7 @@ class ImageResult(BaseModel):
 
     def _repr_html_(self) -> str:
         each = (self.cost_usd / max(1, len(self.images) + len(self.failures))).normalize()
-        parents = [(None if found is None else found.preview(96), name) for name, found in self._parents()]
+        parents = [(None if parent is None else parent.preview(96), name) for name, parent in self._parents()]
         cards = [
             html.Card(image.preview(), image.id, f"{image.width}x{image.height} · ${each:f}", parents)
             for image in self.images
@@ -363,5 +363,5 @@ def read_source(source: Any) -> bytes:
     if isinstance(source, str) and source[:5].lower() == "data:":
         return data_uri.decode_data_uri(source)
     raise ImageReferenceError(
-        "An image to store is given as bytes, a Path, a data URI, a Pillow image or a GeneratedImage.", reason="refused"
+        "An image to store must be bytes, a Path, a data URI, a Pillow image or a GeneratedImage.", reason="refused"
     )

@@ -42,14 +42,14 @@ MAX_PROMPT = 5000
 MAX_SEED = 2_147_483_647
 
 
-def _is_no_blank(prompt: str) -> str:
+def _check_not_blank(prompt: str) -> str:
     if not prompt.strip():
         raise ValueError("the prompt is empty")
     return prompt
 
 
-# Half of a surrogate pair, which no encoding can send, is refused by `StrictStr`.
-Prompt = Annotated[StrictStr, Field(min_length=1, max_length=MAX_PROMPT), AfterValidator(_is_no_blank)]
+# A lone surrogate, which no encoding can send, is refused by `StrictStr`.
+Prompt = Annotated[StrictStr, Field(min_length=1, max_length=MAX_PROMPT), AfterValidator(_check_not_blank)]
 
 
 class ImageRequest(BaseModel):
@@ -64,7 +64,7 @@ class ImageRequest(BaseModel):
         n: How many images to make, 1 to 4; each is paid.
         model: None means the model of the tool, generator or client that gets the request.
         size: `"1K"`, `"2K"`, `"4K"` or `"1280*720"`.
-        seed: 0 to 2147483647; the same seed gives a similar picture, not always the same one.
+        seed: 0 to 2147483647; the same seed gives a similar image, not always the same one.
         extra_body: Further top-level fields of the request.
         operation_id: A name for this paid call: while it is known, the same name is never paid twice.
         metadata: Kept with the result; never sent.
@@ -103,25 +103,23 @@ class ImageRequest(BaseModel):
         try:
             json.dumps(value, allow_nan=False).encode()
         except (TypeError, ValueError, RecursionError):
-            raise ValueError("extra_body has to be JSON") from None
+            raise ValueError("extra_body must be JSON") from None
         return value
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         """Cut the signatures off the URLs."""
         for name, value in super().__repr_args__():
-            shown = tuple(describe_source(source).partition("?")[0] for source in self.images)
-            yield name, shown if name == "images" else value
+            images = tuple(describe_source(source).partition("?")[0] for source in self.images)
+            yield name, images if name == "images" else value
 
 
 def invalid_request(error: ValidationError) -> InvalidImageRequestError:
     """Return the error that says in one line what is wrong with a request, without quoting it."""
-    found = "; ".join(
+    problems = "; ".join(
         f"{'.'.join(str(part) for part in problem['loc']) or 'request'}: {problem['msg'].removeprefix('Value error, ')}"
         for problem in error.errors(include_url=False, include_input=False, include_context=False)[:5]
     )
-    return InvalidImageRequestError(
-        f"The image request is not valid: {found}.", next_step="Correct it.", advice=f"Not valid: {found}."
-    )
+    return InvalidImageRequestError(f"The image request is not valid: {problems}.", advice=f"Not valid: {problems}.")
 
 
 @runtime_checkable
@@ -169,7 +167,7 @@ def _as_source(value: Any) -> Any:
     if isinstance(value, bytes | bytearray | memoryview):
         return InlineImage(bytes(value))
     if isinstance(value, str):
-        # What is longer than any URL is no name; it is kept out of traces, and refused when it is resolved.
+        # What is longer than any URL is not a reference; it is kept out of traces, and refused when it is resolved.
         return InlineImage(value) if value[:5].lower() == "data:" or len(value) > LONGEST_NAME else value
     if isinstance(value, dict) and is_image_block(value):
         source = block_source(value)
@@ -182,7 +180,7 @@ def _as_source(value: Any) -> Any:
 
 
 def describe_source(source: Any) -> str:
-    """Name an input image in a few characters, equal for equal images: what traces and fingerprints hold."""
+    """Name an input image in a few characters, the same for identical images: what traces and fingerprints hold."""
     if isinstance(source, str):
         return source
     if isinstance(source, StoredImage):

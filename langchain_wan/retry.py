@@ -44,11 +44,11 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         if isinstance(self.attempts, bool) or not isinstance(self.attempts, int) or self.attempts < 1:
-            raise ValueError("attempts has to be a whole number of at least 1")
+            raise ValueError("attempts must be a whole number of at least 1")
         for name in ("max_elapsed", "retry_after_cap", "initial", "factor", "max_backoff"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LONGEST:
-                raise ValueError(f"{name} has to be a finite number above 0")
+                raise ValueError(f"{name} must be a finite number above 0")
 
     def wait(self, attempt: int, *, elapsed: float, retry_after: float | None, jitter: float) -> float | None:
         """Return the seconds to wait after a failed attempt, or None to give up.

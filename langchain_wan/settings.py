@@ -31,7 +31,7 @@ DEFAULT_MODEL = "wan2.7-image"
 def _secret(value: Any) -> Any:
     if value is not None and not isinstance(value, str | SecretStr):
         # A TypeError passes through pydantic as it is; a ValueError would carry the value along.
-        raise TypeError("api_key has to be a str or a SecretStr")
+        raise TypeError("api_key must be a str or a SecretStr")
     return SecretStr(value) if isinstance(value, str) else value
 
 
@@ -41,7 +41,7 @@ def _store(value: Any) -> Any:
 
 def _price(value: Decimal) -> Decimal:
     if not value.is_finite() or value < 0:
-        raise ValueError("a price has to be a finite number of dollars, at least 0")
+        raise ValueError("a price must be a finite number of dollars, at least 0")
     return value
 
 
@@ -93,14 +93,14 @@ class WanSettings(BaseModel):
         return {name: getattr(self, name) for name in WanSettings.model_fields}
 
     def endpoint(self) -> Endpoint:
-        """Read key and address, from the environment where they were not given.
+        """Read key and address, from the environment where the settings have none.
 
         Raises:
             WanConfigurationError: One is missing, or can't be used.
         """
         base_url, loopback = parse_base_url(self.base_url or os.environ.get(URL_VARIABLE) or DEFAULT_BASE_URL)
-        given = self.api_key if self.api_key is not None else os.environ.get(KEY_VARIABLE, "")
-        key = given if isinstance(given, SecretStr) else SecretStr(given)
+        setting = self.api_key if self.api_key is not None else os.environ.get(KEY_VARIABLE, "")
+        key = setting if isinstance(setting, SecretStr) else SecretStr(setting)
         text = key.get_secret_value()
         if not text.strip():
             raise WanConfigurationError(
@@ -108,7 +108,7 @@ class WanSettings(BaseModel):
                 "use the sandbox: pip install 'langchain-wan[sandbox]' and `with Sandbox() as s:`."
             )
         if not all("!" <= char <= "~" for char in text):
-            raise WanConfigurationError("The API key holds a blank or a character that no key has; nothing was sent.")
+            raise WanConfigurationError("The API key contains whitespace or non-ASCII characters; nothing was sent.")
         return Endpoint(base_url, key, loopback)
 
     def __getstate__(self) -> dict[Any, Any]:

@@ -16,7 +16,7 @@ from langchain_wan._services.aisa_chat import read_answer
 from langchain_wan._services.answer import Answer, ImagePart
 from langchain_wan._storage.money import to_nano
 from langchain_wan._storage.storage import Storage
-from langchain_wan.errors import PaidButNotRetrievedError, StatusError, StoreError, WanError
+from langchain_wan.errors import RESUME_LATER, PaidButNotRetrievedError, StatusError, StoreError, WanError
 from langchain_wan.models import GeneratedImage, ImageFailure, ImageResult
 
 DOWNLOAD_ATTEMPTS = 3
@@ -186,7 +186,7 @@ def _finish(job: Job, answer: Answer, images: list[GeneratedImage], failures: li
         raise PaidButNotRetrievedError(
             f"{len(failures)} image{'' if len(failures) == 1 else 's'} made, and none could be fetched: "
             f"{failures[0].reason}.",
-            next_step="resume() fetches what is missing without paying again, while the URLs last.",
+            next_step=RESUME_LATER,
             operation_id=job.operation_id,
             max_cost_usd=result.cost_usd,
         )

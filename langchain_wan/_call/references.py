@@ -1,7 +1,7 @@
 """What a caller or a model names as an input image, turned into bytes or a URL for the wire.
 
-A string is told apart by strict patterns and never opens a file. Whatever a model names and may not have is
-refused with one short text, so that a refusal teaches nothing.
+Strict patterns tell what a string is; it never opens a file. Whatever a model names and may not have is refused with
+one short text, so that a refusal reveals nothing.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Reference:
 
     Attributes:
         image_id: The id that the image has in the store; None for a URL that is only handed on.
-        fetch: A URL that has to be downloaded first.
-        of_service: Whether that URL was a result of the service; the download has to be the image `image_id`.
+        fetch: A URL that must be downloaded first.
+        of_service: Whether that URL was a result of the service; the download must be the image `image_id`.
         upload: The name of the upload that it is.
     """
 
@@ -82,20 +82,20 @@ class Naming:
 
 
 def resolve(sources: Iterable[Any], naming: Naming) -> list[Reference]:
-    """Resolve input images in order; a `Reference` with `fetch` still has to be downloaded.
+    """Resolve input images in order; a `Reference` with `fetch` must still be downloaded.
 
     Raises:
         ImageReferenceError: One of them is unknown, refused or unreadable.
     """
-    return [_resolved(source, naming) for source in sources]
+    return [_resolve(source, naming) for source in sources]
 
 
 def from_download(reference: Reference, outcome: Outcome, naming: Naming) -> Reference:
     """Return a reference whose URL was downloaded.
 
     Raises:
-        ImageReferenceError: There are no bytes, they are no image, or not the one that was meant. The model is told the
-            same for each, and for a URL that may not be dialled: it is not to find out what answers where.
+        ImageReferenceError: There are no bytes, they are not an image, or another image than was meant. The model is
+            told the same for each, and for a URL that may not be dialled: it must not learn what answers where.
     """
     if not isinstance(outcome, Reply):
         raise _refused(naming, f"its URL could not be downloaded: {outcome.reason}", "unreadable")
@@ -103,10 +103,10 @@ def from_download(reference: Reference, outcome: Outcome, naming: Naming) -> Ref
         raise _refused(naming, f"its URL answered HTTP {outcome.status}", "unreadable")
     data = outcome.body
     if not reference.of_service:
-        found = _from_bytes(data, naming, url=reference.fetch)
-        if reference.upload is not None and naming.conversation is not None and found.image_id is not None:
-            naming.conversation.downloaded(reference.upload, found.image_id)
-        return found
+        downloaded = _from_bytes(data, naming, url=reference.fetch)
+        if reference.upload is not None and naming.conversation is not None and downloaded.image_id is not None:
+            naming.conversation.downloaded(reference.upload, downloaded.image_id)
+        return downloaded
     # A client can post messages that name any id beside any URL: only the bytes say which image it is.
     if image_id(hashlib.sha256(data).hexdigest()) != reference.image_id:
         raise _refused(naming, f"the URL of {reference.image_id} shows something else", "unknown")
@@ -117,7 +117,7 @@ def fit(references: Sequence[Reference]) -> list[Reference]:
     """Return the references with their bytes in the form that may be sent, within the limits of one request.
 
     Raises:
-        ImageReferenceError: A picture breaks a rule that can't be mended.
+        ImageReferenceError: An image breaks a rule and can't be made to fit.
     """
     formed = [_wire_form(reference, encode.MAX_WIRE_BYTES) for reference in references]
     if sum(len(reference.data or b"") for reference in formed) > MAX_TOTAL_BYTES:
@@ -128,16 +128,16 @@ def fit(references: Sequence[Reference]) -> list[Reference]:
 
 def to_wire(references: Sequence[Reference], *, as_urls: bool, now: datetime) -> list[str] | None:
     """Return a URL or data URI for each reference, or None if one has no usable URL where URLs are asked for."""
-    shown: list[str] = []
+    texts: list[str] = []
     for reference in references:
         url = reference.usable_url(now)
         if reference.data is None or as_urls:
             if url is None:
                 return None
-            shown.append(url)
+            texts.append(url)
         else:
-            shown.append(Whole(f"data:{reference.mime_type};base64,{_base64(reference.data)}"))
-    return shown
+            texts.append(Whole(f"data:{reference.mime_type};base64,{_base64(reference.data)}"))
+    return texts
 
 
 def _base64(data: bytes) -> str:
@@ -146,7 +146,7 @@ def _base64(data: bytes) -> str:
     return "".join([base64.b64encode(piece).decode() for piece in pieces])
 
 
-def _resolved(source: Any, naming: Naming) -> Reference:
+def _resolve(source: Any, naming: Naming) -> Reference:
     if isinstance(source, str):
         return _named(source, naming)
     if isinstance(source, GeneratedImage):
@@ -166,7 +166,7 @@ def _named(name: str, naming: Naming) -> Reference:
     if IMAGE_ID.fullmatch(name):
         return _from_id(name, naming)
     if not _URL_START.match(name) or not is_well_formed(name):
-        raise _refused(naming, "it is no id, no data URI and no http(s) URL", "unknown")
+        raise _refused(naming, "it is not an id, a data URI or an http(s) URL", "unknown")
     # Models drop the signature of a URL that they copy: the stored bytes are meant, and never expire.
     stored = naming.storage.find_by_url(name)
     if stored is not None and naming.known(stored.id) is not None:
@@ -241,8 +241,8 @@ def _wire_form(reference: Reference, max_bytes: int) -> Reference:
     try:
         data, mime_type = encode.wire_form(reference.data, max_bytes=max_bytes)
     except (formats.NotAnImageError, formats.UnfitImageError) as error:
-        shown = reference.image_id or "An input image"
-        text = f"{shown} can't be used as an input image: {error}."
+        name = reference.image_id or "An input image"
+        text = f"{name} can't be used as an input image: {error}."
         raise ImageReferenceError(text, reason="unfit", next_step="Use another image.", advice=text) from error
     return replace(reference, data=data, mime_type=mime_type)
 

@@ -29,7 +29,7 @@ class SendAll:
     """Download URLs at once; the outcome is a list of what `each` returned, in order.
 
     Attributes:
-        each: Called with the place and the outcome of each download as soon as it is there.
+        each: Called with the index and the outcome of each download as soon as it is there.
         results: Whether these are results of the service, whose rules differ from a caller's URLs.
     """
 
@@ -48,14 +48,14 @@ class Sleep:
 
 @dataclass(frozen=True)
 class Acquire:
-    """Wait for the rate limiter, or where `limiter` is None for one of the `max_concurrency` places."""
+    """Wait for the rate limiter, or where `limiter` is None for one of the `max_concurrency` permits."""
 
     limiter: BaseRateLimiter | None = None
 
 
 @dataclass(frozen=True)
 class Release:
-    """Give the place back."""
+    """Give the permit back."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Notify:
-    """Tell whoever watches."""
+    """Report an event to whoever watches."""
 
     event: WanEvent
 

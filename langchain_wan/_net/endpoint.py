@@ -26,7 +26,7 @@ class Endpoint:
 
 
 def parse_base_url(text: str) -> tuple[str, tuple[str, int] | None]:
-    problem = WanConfigurationError("base_url has to be https://host[:port][/path], or http:// to this machine.")
+    problem = WanConfigurationError("base_url must be https://host[:port][/path], or http:// to this machine.")
     try:
         parts = urlsplit(text.strip())
         host, port = parts.hostname, parts.port

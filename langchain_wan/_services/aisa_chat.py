@@ -91,7 +91,7 @@ def read_answer(reply: Reply, *, max_cost_usd: Decimal) -> Answer:
         if payload.get("error") or ("choices" not in payload and ("code" in payload or "message" in payload)):
             raise build_failure(reply, payload, max_cost_usd)
     raise UnreadableAnswerError(
-        "The service answered without a picture.",
+        "The service answered without an image.",
         next_step=f"The raw answer is kept. {BLOCKED_UNTIL_SETTLED}",
         stage="read",
         status_code=reply.status,

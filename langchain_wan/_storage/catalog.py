@@ -10,7 +10,7 @@ from typing import Any
 from langchain_wan._net.signed_urls import same_url
 from langchain_wan._storage.sqlite import Database
 
-_OF_A_SCOPE = ("url", "expires_at")  # two scopes may store equal bytes, and are not to see each other's URLs
+_OF_A_SCOPE = ("url", "expires_at")  # two scopes may store identical bytes, and must not see each other's URLs
 _IMAGES = (
     "SELECT facts, url, expires_at FROM images JOIN names ON names.image_id = images.id WHERE (? = '' OR scope = ?)"
 )
@@ -48,9 +48,9 @@ class Catalog:
         query = _IMAGES + " AND substr(url || '?', 1, length(?) + 1) = ? || '?' LIMIT 100"
         bare = url.partition("?")[0].partition("#")[0]
         with self._database.read() as connection:
-            found = [_facts(row) for row in connection.execute(query, (scope, scope, bare, bare))]
-        meant = same_url(url, [(facts["url"], facts["id"]) for facts in found])
-        return next((facts for facts in found if facts["id"] == meant), None)
+            rows = [_facts(row) for row in connection.execute(query, (scope, scope, bare, bare))]
+        meant = same_url(url, [(facts["url"], facts["id"]) for facts in rows])
+        return next((facts for facts in rows if facts["id"] == meant), None)
 
     def forget_image(self, image_id: str, scope: str) -> bool:
         """Forget that a scope knows an image, `""` meaning every scope; say whether nobody knows it any more."""

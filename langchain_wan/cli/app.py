@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from langchain_wan.budget import Budget
-from langchain_wan.cli.output import err, out, print_result, report_errors, save_image, show_spinner
+from langchain_wan.cli.output import describe_error, err, out, print_result, report_errors, save_image, show_spinner
 from langchain_wan.client import WanClient
 from langchain_wan.models import IMAGE_ID
 from langchain_wan.runnables import build_request
@@ -109,7 +109,7 @@ def _generate_all(file: Path, given: dict[str, Any], folder: Path, settings: dic
     found = run_batch(WanClient(**settings), lines, folder, file.name, err)
     for one in found:
         if one.error is not None:
-            err.print(f"line {one.line.number}: {' '.join(str(one.error).split())}")
+            err.print(f"line {one.line.number}: {describe_error(one.error)}")
     failed = [one for one in found if one.error is not None]
     out.print(f"{len(found) - len(failed)} of {len(lines)} lines done, ${spent_on(found):f}: {folder / SHEET}")
     if failed:

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from langchain_wan._media.formats import EXTENSIONS
 from langchain_wan._media.html import Picture, contact_sheet
+from langchain_wan.cli.output import describe_error
 from langchain_wan.client import WanClient
 from langchain_wan.errors import InvalidImageRequestError, WanError
 from langchain_wan.models import ImageResult
@@ -149,7 +150,7 @@ def sheet_of(title: str, ended_lines: list[LineResult]) -> str:
 def _pictures(one: LineResult) -> list[Picture]:
     prompt = one.line.request.prompt
     if one.result is None:
-        note = "no picture" if one.error is None else str(one.error)
+        note = "no picture" if one.error is None else describe_error(one.error)
         return [Picture(prompt, f"line {one.line.number}", note=note)]
     made = len(one.result.images) + len(one.result.failures)
     cost = (one.result.cost_usd / made).normalize()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +15,24 @@ from rich.table import Table
 from rich.text import Text
 
 from langchain_wan._media.formats import EXTENSIONS
-from langchain_wan.errors import ImageReferenceError, InvalidImageRequestError, WanConfigurationError, WanError
+from langchain_wan.errors import (
+    BLOCKED_UNTIL_SETTLED,
+    RESUME_LATER,
+    ImageReferenceError,
+    InvalidImageRequestError,
+    WanConfigurationError,
+    WanError,
+)
 from langchain_wan.models import GeneratedImage, ImageResult
 
+# What an error advises in Python, as it is done in a shell.
+SHELL_STEPS = {
+    BLOCKED_UNTIL_SETTLED: (
+        "It was not retried; identical requests are blocked until you settle it: check the account, then run "
+        "`langchain-wan resolve {operation} --not-charged` or `langchain-wan resolve {operation} --charged`."
+    ),
+    RESUME_LATER: "`langchain-wan resume` fetches what is missing without paying again, while the URLs last.",
+}
 BAD_USAGE = (InvalidImageRequestError, ImageReferenceError, WanConfigurationError)
 # A terminal wraps at words; whoever reads a pipe gets whole lines.
 out = Console(markup=False, width=None if sys.stdout.isatty() else 500)
@@ -55,13 +71,22 @@ def show_spinner(text: str) -> Iterator[None]:
         yield
 
 
+def describe_error(error: Exception) -> str:
+    """Return an error in one line, with what to do next as a person does it in a shell."""
+    if isinstance(error, WanError):
+        error = copy.copy(error)
+        for python, shell in SHELL_STEPS.items():
+            error.next_step = error.next_step.replace(python, shell)
+    return " ".join(str(error).split())
+
+
 @contextmanager
 def report_errors() -> Iterator[None]:
     """Print an error in one line, and end with its exit code."""
     try:
         yield
     except (WanError, WanConfigurationError) as error:
-        err.print(" ".join(str(error).split()), style="red" if err.is_terminal else None)
+        err.print(describe_error(error), style="red" if err.is_terminal else None)
         raise typer.Exit(2 if isinstance(error, BAD_USAGE) else 1) from None
     except KeyboardInterrupt:
         err.print("Interrupted. What was already sent may have been charged.")

@@ -192,7 +192,7 @@ def test_fifty_prompts_killed_half_way_and_started_again_are_fifty_posts(tmp_pat
     assert set(sent_prompts) == {f"fox number {number}" for number in range(50)}
     assert {entry.prompt for entry in uncertain} == unanswered
     assert {entry.state for entry in uncertain} <= {"uncertain"}
-    told = re.findall(r"line \d+: .*interrupted.*store\.resolve\('(\S+)', 'not_charged'\)", second.stderr)
+    told = re.findall(r"line \d+: .*interrupted.*`langchain-wan resolve (\S+) --not-charged`", second.stderr)
     assert sorted(told) == sorted(entry.operation_id for entry in uncertain)
     assert second.returncode == 1
     assert [entry.state for entry in store.history()].count("done") == 42

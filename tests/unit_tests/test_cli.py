@@ -106,8 +106,8 @@ def test_history_resume_and_resolve_show_and_settle_what_is_open(
         monkeypatch.setenv("AISA_BASE_URL", service.url)
         lost = runner.invoke(app, ["generate", "a red fox"])
         assert lost.exit_code == 1
-        operation = re.findall(r"Operation: (\w+)", lost.stderr)[0]
-        assert "langchain-wan resolve" in lost.stderr
+        operation = re.findall(r"`langchain-wan resolve (\w+) --not-charged`", lost.stderr)[0]
+        assert "store.resolve" not in lost.stderr
         assert runner.invoke(app, ["generate", "a red fox"]).exit_code == 1
         assert f"{operation} is uncertain, $0.030: a red fox" in runner.invoke(app, ["resume"]).stderr
         assert runner.invoke(app, ["resolve", "nonsense", "--not-charged"]).exit_code == 2

@@ -380,7 +380,7 @@ def test_a_budget_shows_its_limits() -> None:
     [
         (
             "https://example.com/a.png",
-            "An image to store is given as bytes, a Path, a data URI, a Pillow image or a GeneratedImage. "
+            "An image to store must be bytes, a Path, a data URI, a Pillow image or a GeneratedImage. "
             "Nothing was charged.",
             "refused",
         ),
