@@ -13,8 +13,8 @@ from nbclient import NotebookClient
 FOLDER = Path(__file__).parent
 
 
-def executed(path: Path, folder: Path) -> Any:
-    """Return a notebook as it is after a run in a folder of its own; an error in a cell is raised."""
+def execute(path: Path, folder: Path) -> Any:
+    """Run a notebook in its own folder and return it; an error in a cell is raised."""
     notebook = nbformat.read(path, as_version=4)
     for name in ("stand_in.py",):
         (folder / name).write_text((FOLDER / name).read_text(encoding="utf-8"), encoding="utf-8")
@@ -33,7 +33,7 @@ def main() -> None:
     """Run the notebooks that are named, or all."""
     for path in [Path(name) for name in sys.argv[1:]] or sorted(FOLDER.glob("*.ipynb")):
         with tempfile.TemporaryDirectory() as folder:
-            nbformat.write(executed(path, Path(folder)), path)
+            nbformat.write(execute(path, Path(folder)), path)
         print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 

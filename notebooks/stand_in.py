@@ -1,4 +1,4 @@
-"""A stand-in for a chat model, so that the notebooks run without a key: it says what one would say."""
+"""A fake chat model with scripted answers, so that the notebooks run without a key."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import Field
 
 
 class StandIn(BaseChatModel):
-    """Says its lines one after the other; a line that is a function is given what the model reads."""
+    """Answers with its lines one after the other; a line that is a function receives the messages."""
 
     lines: list[Any] = Field(default_factory=list)
 
@@ -21,19 +21,18 @@ class StandIn(BaseChatModel):
         return "stand-in"
 
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> StandIn:  # noqa: ARG002  as chat models are called
-        """Take the tools; this model knows when to call them."""
+        """Ignore the tools: the script says when to call them."""
         return self
 
     def says(self, *lines: Any) -> None:
-        """Learn the next lines."""
+        """Set the next lines."""
         self.lines.extend(lines)
 
     def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:  # noqa: ARG002  the same
         line = self.lines.pop(0)
-        said = line(messages) if callable(line) else line
-        return ChatResult(
-            generations=[ChatGeneration(message=AIMessage(said) if isinstance(said, str) else said)]
-        )
+        answer = line(messages) if callable(line) else line
+        message = AIMessage(answer) if isinstance(answer, str) else answer
+        return ChatResult(generations=[ChatGeneration(message=message)])
 
 
 def draws(**arguments: Any) -> AIMessage:
@@ -50,14 +49,14 @@ def draws(**arguments: Any) -> AIMessage:
 
 
 def last_id(messages: Sequence[BaseMessage]) -> str:
-    """Return the newest image's id, as a model reads it in the tool's answers."""
+    """Return the id of the newest image, read from the tool's answers as a model reads it."""
     answers = [message.text for message in messages if message.type == "tool"]
     lines = [line for answer in answers for line in answer.splitlines() if line.startswith("img_")]
     return lines[-1].split()[0]
 
 
 def pictures_in(messages: Sequence[BaseMessage]) -> int:
-    """Count the pictures that a model sees."""
+    """Count the images that the model receives."""
     contents = [message.content for message in messages if isinstance(message.content, list)]
     blocks = [block for content in contents for block in content if isinstance(block, dict)]
     return sum(block.get("type") in ("image", "image_url") for block in blocks)

@@ -64,7 +64,7 @@ def shown_of(found: list[Any]) -> list[Any]:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 @pytest.mark.filterwarnings("ignore")  # of the kernel's own start
 def test_a_notebook_runs_without_a_key_and_shows_what_is_committed(path: Path, tmp_path: Path) -> None:
-    fresh = runner().executed(path, tmp_path)
+    fresh = runner().execute(path, tmp_path)
     committed = nbformat.read(path, as_version=4)
     assert outputs(fresh) == outputs(committed)
 
