@@ -153,12 +153,12 @@ def tanvo(base: str, **settings: Any) -> Call:
     return lambda: tool.invoke({"prompt": "a fox"})
 
 
-SMALL_BASE64 = "decodes base64 to bytes; answered with the picture in base64, since it takes no URL"
-NOTHING_MORE = "hands on what the service answered"
-ALL = "fetches, verifies, hashes and stores the picture; ledger"
+SMALL_BASE64 = "decodes base64 to bytes; the answer is base64, because it accepts no URL"
+NOTHING_MORE = "returns what the service answered"
+ALL = "downloads, verifies, hashes and stores the image; ledger"
 # Name, function, its options, the folder of its virtual environment ("" is the one that runs this), what it does.
 CONTESTANTS: list[tuple[str, Call | Any, dict[str, Any], str, str]] = [
-    ("raw httpx", raw_httpx, {}, "", "fetches, verifies and hashes the picture"),
+    ("raw httpx", raw_httpx, {}, "", "downloads, verifies and hashes the image"),
     ("langchain-wan client", ours, {"kind": "client"}, "", ALL),
     ("langchain-wan runnable", ours, {"kind": "runnable"}, "", ALL),
     ("langchain-wan tool", ours, {"kind": "tool"}, "", ALL),
@@ -175,7 +175,7 @@ CONTESTANTS: list[tuple[str, Call | Any, dict[str, Any], str, str]] = [
         tanvo,
         {},
         "langchain-tanvo",
-        f"{NOTHING_MORE}; sends a key that makes its service ignore a repetition",
+        f"{NOTHING_MORE}; sends an idempotency key to its service",
     ),
 ]
 REQUIRES = {

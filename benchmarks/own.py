@@ -65,9 +65,9 @@ def stall(base: str, *, small: bool) -> dict[str, float]:
     async def main() -> dict[str, float]:
         await WanClient(**given).agenerate("a fox")
         cases = {
-            "a picture of 1 MB": lambda: WanClient(**given).agenerate("a fox"),
+            "an image of 1 MB": lambda: WanClient(**given).agenerate("a fox"),
             "an answer of 20 MiB": lambda: WanClient(**large).agenerate("a fox"),
-            "a reference of 12 megapixels": lambda: WanClient(**given).agenerate(
+            "an input image of 12 megapixels": lambda: WanClient(**given).agenerate(
                 ImageRequest(prompt="a fox", images=(out.getvalue(),))
             ),
             "a write of 7 MB to disk": lambda: given["store"].aadd(out.getvalue() + os.urandom(0)),

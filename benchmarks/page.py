@@ -27,18 +27,21 @@ def page(figures: dict[str, Any]) -> str:
     grown = [f"| {kind} | {least[kind]} | {most[kind]} |" for kind in least]
     return f"""# Benchmarks
 
-What this package costs on top of the service, side by side with what people use today. `make bench` measures it again: a
-server on the same machine answers in the shapes of AIsa and of the others, each contestant in a process of its own, in
-rounds that take turns. Figures are medians; times are ratios within one run, since machines differ.
+What this package costs in addition to the service, compared with other packages. `make bench` repeats the measurement. A server
+on the same machine answers in the formats of AIsa and of the other services. Each package runs in its own process, and the packages
+take turns. Figures are medians. Times are ratios within one run, because machines differ.
 
 Measured with Python {machine["python"]} on {machine["system"]} {machine["processor"]}, langchain-core {machine["langchain-core"]}.
 
 ## One image
 
-CPU of a call that is answered with the URL of a picture of 1024 x 1024 pixels, as a ratio to raw httpx doing by hand what an
-honest client has to: POST on a fresh connection, GET, verify, hash (and write, for the second figure). Most others hand on
-the URL and do none of the rest; what is below 1 also keeps its connection open between calls. Memory is the peak over the start, as a ratio to 20 MiB of base64 in an answer, once and four
-times. POSTs are counted at the server for a dropped connection, a timeout, HTTP 500 and HTTP 429, at each one's defaults.
+**CPU** of a call that is answered with the URL of a 1024 x 1024 image, as a ratio to raw httpx that does the same work by hand:
+POST on a new connection, GET, verify, hash and, for the second figure, write. Most other packages return the URL and do none of
+the rest. Those below 1 also keep their connection open between calls.
+
+**Memory** is the peak above the start, as a ratio to 20 MiB of base64 in an answer, once and four times.
+
+**POSTs** are counted at the server for a dropped connection, a timeout, HTTP 500 and HTTP 429, with the defaults of each package.
 
 | | what it does in the call | CPU (memory / disk) | memory, 1 x / 4 x | POSTs when it fails |
 |---|---|---|---|---|
@@ -46,31 +49,31 @@ times. POSTs are counted at the server for a dropped connection, a timeout, HTTP
 
 ![CPU of one call as a ratio to raw httpx](images/bench-cpu.png)
 
-A second POST after a dropped connection or a timeout may be a second picture on the bill. Here only a 429 is sent again,
-since it certainly did no work. With LangChain\'s `ToolRetryMiddleware` around the tool a dropped or timed-out call is still one
-POST; the tests count it.
+A second POST after a dropped connection or a timeout may be a second image on the bill. This package retries only the 429, which
+was certainly not processed. With LangChain\'s `ToolRetryMiddleware` around the tool, a dropped or timed-out call is still one
+POST; a test checks it.
 
 ![POSTs for a call that fails](images/bench-posts.png)
 
-## Many images at once
+## Concurrency
 
-Time for 1,000 calls of a second each, 100 at a time, on one event loop, and for 32 blocking ones in `batch`, as a ratio to the
-ideal (10 s and 1 s). A store on disk flushes each answer and picture before it goes on.
+Time for 1,000 calls of one second each, 100 at a time, on one event loop, and for 32 blocking calls in `batch`, as a ratio to the
+ideal (10 s and 1 s). A store on disk flushes each answer and image before it continues.
 
 | | memory | disk |
 |---|---|---|
 | 1,000 async | {_number(concurrent, "async, memory")} | {_number(concurrent, "async, disk")} |
 | 32 blocking | {_number(concurrent, "blocking, memory")} | {_number(concurrent, "blocking, disk")} |
 
-## The event loop
+## Blocking of the event loop
 
-The longest time that nothing else could run, with a store on disk.
+The longest time during which no other task could run, with a store on disk.
 
 | during | ms |
 |---|---|
 {chr(10).join(f"| {name} | {value:.1f} |" for name, value in stall.items())}
 
-## Imports, tokens
+## Import time and tokens
 
 `from langchain_wan import WanImageTool` takes {figures["import"]["ratio"]:.2f} times as long as importing LangChain's `BaseTool`
 alone, and loads none of httpx, Pillow or Starlette.
@@ -79,19 +82,19 @@ alone, and loads none of httpx, Pillow or Starlette.
 |---|---|
 {chr(10).join(f"| {name} | {value:g} |" for name, value in tokens.items())}
 
-After ten turns of a conversation with one picture of 20 MB, a checkpoint is less than 25 kB larger than with a tool that
-answers "ok", and the trace of a turn less than 10 kB; the tests assert it.
+After ten turns of a conversation with one image of 20 MB, a checkpoint is less than 25 kB larger than with a tool that answers
+"ok", and the trace of a turn is smaller than 10 kB; tests check both.
 
 ## Growth
 
-Steps of the database, which are the same however fast the machine is:
+Steps of the database, which do not depend on the speed of the machine:
 
 | | {min(growth, key=int)} operations | {int(max(growth, key=int)):,} operations |
 |---|---|---|
 {chr(10).join(grown)}
 
-Over 10,000 calls memory grew by {figures["flat"]["disk"]:.0f} bytes a call with a store on disk, and by {figures["flat"]["memory"]:.0f} with
-one in memory, which keeps the ledger there.
+Over 10,000 calls, memory grew by {figures["flat"]["disk"]:.0f} bytes a call with a store on disk, and by {figures["flat"]["memory"]:.0f} with
+an in-memory store, which also keeps its ledger in memory.
 """
 
 
