@@ -110,3 +110,16 @@ def test_contributing_names_files_and_targets_that_exist() -> None:
     assert [file for file in (*files, *linked) if not (ROOT / file).is_file()] == []
     commands = re.findall(r"^make (\w+)|`make (\w+)`", read("CONTRIBUTING.md"), re.MULTILINE)
     assert {first or second for first, second in commands} <= targets()
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors that a host and the site give to the headings of a page."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title).strip().lower().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")], ids=lambda page: page.name)
+def test_a_link_to_a_heading_names_one_that_exists(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?://)([^)#]*)#([^)]+)\)", page.read_text())
+    targets = [(page.parent / file if file else page, anchor) for file, anchor in links]
+    assert [anchor for target, anchor in targets if anchor not in headings(target)] == []
