@@ -21,7 +21,7 @@ _MODULES = {
     "WanError": "errors",
     "WanEvent": "models",
     "WanImageGenerator": "runnables",
-    "WanImageInput": "requests",
+    "WanImageInput": "_tool.arguments",
     "WanImageTool": "tools",
     "WanStore": "store",
     "price_usd": "budget",

@@ -1,3 +1,4 @@
+from langchain_wan._tool.arguments import WanImageInput as WanImageInput
 from langchain_wan.budget import Budget as Budget
 from langchain_wan.budget import price_usd as price_usd
 from langchain_wan.client import WanClient as WanClient
@@ -11,7 +12,6 @@ from langchain_wan.models import ImageResult as ImageResult
 from langchain_wan.models import WanEvent as WanEvent
 from langchain_wan.requests import ImageRequest as ImageRequest
 from langchain_wan.requests import ImageSource as ImageSource
-from langchain_wan.requests import WanImageInput as WanImageInput
 from langchain_wan.retry import RetryPolicy as RetryPolicy
 from langchain_wan.runnables import WanImageGenerator as WanImageGenerator
 from langchain_wan.store import WanStore as WanStore

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeAlias, runtime_checkable
 
 from pydantic import (
     AfterValidator,
@@ -39,17 +39,27 @@ MAX_N = 4
 # up to 9 images; text over 5,000 characters is cut silently, so it is refused here.
 MAX_REFERENCES = 9
 MAX_PROMPT = 5000
+MAX_NEGATIVE_PROMPT = 500
 MAX_SEED = 2_147_483_647
 
 
-def _check_not_blank(prompt: str) -> str:
+def _check_prompt(prompt: str) -> str:
     if not prompt.strip():
         raise ValueError("the prompt is empty")
-    return prompt
+    return _check_text(prompt, MAX_PROMPT)
 
 
-# A lone surrogate, which no encoding can send, is refused by `StrictStr`.
-Prompt = Annotated[StrictStr, Field(min_length=1, max_length=MAX_PROMPT), AfterValidator(_check_not_blank)]
+def _check_text(text: str, longest: int) -> str:
+    if len(text) > longest:
+        raise ValueError(f"{len(text):,} characters, at most {longest:,} are accepted")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("it contains a lone surrogate, which no encoding can send") from None
+    return text
+
+
+Prompt = Annotated[StrictStr, AfterValidator(_check_prompt)]
 
 
 class ImageRequest(BaseModel):
@@ -82,7 +92,9 @@ class ImageRequest(BaseModel):
     seed: Annotated[StrictInt, Field(ge=0, le=MAX_SEED)] | None = None
     watermark: StrictBool | None = None
     thinking_mode: StrictBool | None = None
-    negative_prompt: Annotated[StrictStr, Field(max_length=500)] | None = None
+    negative_prompt: (
+        Annotated[StrictStr, AfterValidator(lambda text: _check_text(text, MAX_NEGATIVE_PROMPT))] | None
+    ) = None
     extra_body: dict[str, Any] = Field(default_factory=dict)
     operation_id: Annotated[StrictStr, Field(min_length=1, max_length=200)] | None = None
     metadata: dict[str, str] = Field(default_factory=dict)
@@ -200,24 +212,3 @@ Source = Annotated[
     WithJsonSchema({"type": "string", "description": "An image id, a URL or a data URI."}),
 ]
 ImageSource: TypeAlias = "str | Path | bytes | bytearray | memoryview | Image.Image | StoredImage | Mapping[str, Any]"
-
-
-def list_of_one(value: Any) -> Any:
-    """Return a list where one string stands for it, as models write it now and then."""
-    return [value] if isinstance(value, str) else value
-
-
-class WanImageInput(BaseModel):
-    """Make, edit or combine images."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
-    prompt: Prompt = Field(description="What to show, or how to change the images.")
-    images: Annotated[Sequence[StrictStr], Field(max_length=MAX_REFERENCES), BeforeValidator(list_of_one)] = Field(
-        default=(),
-        description="Images to edit or combine: ids, URLs, or upload_1, ... as attached by the user. Empty makes new.",
-    )
-    n: Annotated[StrictInt, Field(ge=1, le=MAX_N)] = Field(default=1, description="How many; each is charged.")
-    model: Literal["wan2.7-image", "wan2.7-image-pro"] = Field(
-        default="wan2.7-image", description="pro costs more and shows more detail."
-    )

@@ -13,11 +13,12 @@ from langchain_core.runnables.config import merge_configs
 from pydantic import BaseModel, ValidationError
 
 from langchain_wan._media.blocks import find_text, is_image_block
+from langchain_wan._tool.arguments import WanImageInput
 from langchain_wan._tool.tracing import EVENT, model_metadata, record_cost
 from langchain_wan.client import WanClient
 from langchain_wan.errors import NOT_CHARGED, InvalidImageRequestError
 from langchain_wan.models import ImageResult, WanEvent
-from langchain_wan.requests import ImageRequest, WanImageInput, invalid_request
+from langchain_wan.requests import ImageRequest, invalid_request
 from langchain_wan.settings import WanSettings
 
 if TYPE_CHECKING:

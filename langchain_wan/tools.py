@@ -23,6 +23,7 @@ from pydantic import (
 
 from langchain_wan._call.names import ImageNames
 from langchain_wan._concurrency.executor import in_thread
+from langchain_wan._tool.arguments import WanImageInput, read_references
 from langchain_wan._tool.conversation import Conversation
 from langchain_wan._tool.errors import (
     Remembered,
@@ -45,7 +46,7 @@ from langchain_wan._tool.schema import UPSTREAM, build_description, build_schema
 from langchain_wan._tool.tracing import EVENT, model_metadata, record_cost
 from langchain_wan.errors import InvalidImageRequestError, WanConfigurationError, WanError
 from langchain_wan.models import ImageResult, WanEvent
-from langchain_wan.requests import MAX_N, MAX_REFERENCES, ImageRequest, WanImageInput, invalid_request, list_of_one
+from langchain_wan.requests import MAX_N, MAX_REFERENCES, ImageRequest, invalid_request
 from langchain_wan.settings import WanSettings
 
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ class WanImageTool(WanSettings, BaseTool):
     def _request(
         self, prompt: str, images: Sequence[str], n: int, model: str | None, parameters: Mapping[str, Any]
     ) -> ImageRequest:
-        images = list_of_one(images)
+        images = read_references(images)
         chosen = model or self.model
         problems = {
             "model": chosen not in self.models,

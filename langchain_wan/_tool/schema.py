@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, create_model
+from pydantic import BaseModel, BeforeValidator, Field, StrictInt, StrictStr, create_model
 
 from langchain_wan._services.catalog import price_usd
+from langchain_wan._tool.arguments import (
+    WanImageInput,
+    read_choice,
+    read_count,
+    read_number,
+    read_option,
+    read_references,
+)
 from langchain_wan.errors import InvalidImageRequestError
-from langchain_wan.requests import ImageRequest, WanImageInput, list_of_one
+from langchain_wan.requests import MAX_N, MAX_NEGATIVE_PROMPT, MAX_REFERENCES, ImageRequest
 
 UPSTREAM = {
     "size": "1K, 2K, 4K, or width*height in pixels.",
     "seed": "The same seed gives a similar image.",
     "watermark": "Add an AI label.",
     "thinking_mode": "Slower, better composition.",
-    "negative_prompt": "What not to show.",
+    "negative_prompt": f"What not to show; at most {MAX_NEGATIVE_PROMPT} characters.",
+}
+READERS: Mapping[str, Callable[[Any], Any]] = {
+    "size": lambda value: text.upper().replace("X", "x") if isinstance(text := read_option(value), str) else text,
+    "seed": read_number,
+    "watermark": read_option,
+    "thinking_mode": read_option,
+    "negative_prompt": lambda value: value or None,
 }
 
 
@@ -28,24 +44,32 @@ def build_schema(
     full = WanImageInput.model_fields
     fields: dict[str, Any] = {"prompt": (full["prompt"].rebuild_annotation(), full["prompt"])}
     if max_references:
-        images = full["images"].asdict()["attributes"]
-        limited = Annotated[Sequence[str], Field(max_length=max_references), BeforeValidator(list_of_one)]
-        fields["images"] = (limited, Field(default=(), description=images["description"]))
+        limited = Annotated[Sequence[StrictStr], Field(max_length=max_references), BeforeValidator(read_references)]
+        description = _replace_limit(full["images"].description, MAX_REFERENCES, max_references)
+        fields["images"] = (limited, Field(default_factory=tuple, description=description))
     if max_n > 1:
-        fields["n"] = (
-            Annotated[int, Field(ge=1, le=max_n, strict=True)],
-            Field(default=1, description=full["n"].description),
-        )
+        count = Annotated[StrictInt, Field(ge=1, le=max_n), BeforeValidator(read_count)]
+        description = _replace_limit(full["n"].description, MAX_N, max_n)
+        fields["n"] = (count, Field(default_factory=lambda: 1, description=description))
     if len(models) > 1:
-        choice: Any = Literal[models]
-        fields["model"] = (choice, Field(default=model, description=full["model"].description))
+        choice: Any = Annotated[Literal[models], BeforeValidator(partial(read_choice, choices=models, default=model))]
+        fields["model"] = (
+            choice,
+            Field(default_factory=lambda: model, description=f"{full['model'].description} Default: {model}."),
+        )
     for name in expose:
-        kind = ImageRequest.model_fields[name]
-        fields[name] = (kind.rebuild_annotation(), Field(default=None, description=UPSTREAM[name]))
-    made: type[BaseModel] = create_model(
+        annotation: Any = Annotated[
+            ImageRequest.model_fields[name].rebuild_annotation(), BeforeValidator(READERS[name])
+        ]
+        fields[name] = (annotation, Field(default_factory=lambda: None, description=UPSTREAM[name]))
+    schema: type[BaseModel] = create_model(
         "WanImageInput", __config__=WanImageInput.model_config, __doc__=WanImageInput.__doc__, **fields
     )
-    return made
+    return schema
+
+
+def _replace_limit(description: str | None, limit: int, own: int) -> str:
+    return (description or "").replace(f"at most {limit}.", f"at most {own}.").replace(f"1 to {limit};", f"1 to {own};")
 
 
 def build_description(models: Sequence[str], prices: Mapping[str, Decimal], max_references: int) -> str:

@@ -13,16 +13,20 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
+from langchain.agents.structured_output import ProviderStrategy
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 from langchain_core.utils.function_calling import convert_to_openai_tool
+from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
+from pydantic import BaseModel, SecretStr
 
 from langchain_wan import Budget, ImageResult, WanConfigurationError, WanImageTool, WanStore, errors
 from langchain_wan.sandbox.app import Sandbox
 from tests.conftest import access, posts
+from tests.fault_server import FaultServer, refusal, reply
 from tests.scripted import ScriptedChatModel, calls
 
 IMAGE_ID = re.compile(r"img_[0-9a-z]{13}")
@@ -103,9 +107,25 @@ def test_the_schema_offers_what_the_model_may_choose() -> None:
     exposed = properties(WanImageTool(expose=("seed", "size")))
     assert list(exposed) == ["prompt", "images", "n", "model", "seed", "size"]
     pro_first = WanImageTool(models=("wan2.7-image-pro", "wan2.7-image"), model="wan2.7-image-pro")
-    assert properties(pro_first)["model"]["default"] == "wan2.7-image-pro"
+    assert "Default: wan2.7-image-pro." in properties(pro_first)["model"]["description"]
+    assert pro_first.args_schema.model_validate({"prompt": "x"}).model == "wan2.7-image-pro"
     assert "runtime" not in properties(WanImageTool())
     assert len(json.dumps(WanImageTool().args_schema.model_json_schema())) < 900
+
+
+def test_strict_mode_asks_for_a_schema_that_openai_takes() -> None:
+    class Reply(BaseModel):
+        title: str
+
+    with FaultServer([reply(400, refusal("invalid"))]) as server:
+        model = ChatOpenAI(model="gpt-5.2", base_url=server.url, api_key=SecretStr("sk-test"), max_retries=0)
+        agent: Any = create_agent(model, tools=[WanImageTool()], response_format=ProviderStrategy(Reply))
+        with pytest.raises(Exception, match="400"):
+            agent.invoke({"messages": [("user", "a fox")]})
+        (function,) = [sent["function"] for sent in json.loads(server.posts[0].body)["tools"]]
+    assert function["strict"] is True
+    assert function["parameters"]["required"] == ["prompt", "images", "n", "model"]
+    assert not any(word in json.dumps(function) for word in ('"default"', "minLength", "maxLength"))
 
 
 def test_the_description_names_the_prices() -> None:
@@ -133,7 +153,7 @@ def test_parameters_that_do_not_exist_are_refused_when_the_tool_is_made(wrong: d
         {"prompt": ""},
         {"prompt": "x", "n": 3},
         {"prompt": "x", "n": 0},
-        {"prompt": "x", "n": "2"},
+        {"prompt": "x", "n": "3"},
         {"prompt": "x", "model": "wan2.7-image-pro"},
         {"prompt": "x", "images": ["a", "b"]},
         {"prompt": "x", "seed": 1},
