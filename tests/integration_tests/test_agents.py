@@ -117,7 +117,7 @@ def test_strict_mode_asks_for_a_schema_that_openai_takes() -> None:
     class Reply(BaseModel):
         title: str
 
-    with FaultServer([reply(400, refusal("invalid"))]) as server:
+    with FaultServer(reply(400, refusal("invalid"))) as server:
         model = ChatOpenAI(model="gpt-5.2", base_url=server.url, api_key=SecretStr("sk-test"), max_retries=0)
         agent: Any = create_agent(model, tools=[WanImageTool()], response_format=ProviderStrategy(Reply))
         with pytest.raises(Exception, match="400"):
