@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -45,20 +45,6 @@ def service(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     return sandbox
 
 
-def access(service: Sandbox, **settings: Any) -> dict[str, Any]:
-    """The settings that reach a sandbox."""
-    return {"base_url": service.url, "api_key": service.api_key, **settings}
-
-
-def posts(service: Sandbox) -> list[Any]:
-    """The paid requests that a sandbox saw."""
-    return [request for request in service.requests if request.method == "POST"]
-
-
-class Generate(Protocol):
-    def __call__(self, client: WanClient, request: ImageRequest | str, **kwargs: Any) -> ImageResult: ...
-
-
 def _blocking(client: WanClient, request: ImageRequest | str, **kwargs: Any) -> ImageResult:
     return client.generate(request, **kwargs)
 
@@ -72,3 +58,13 @@ def generate(request: pytest.FixtureRequest) -> Callable[..., ImageResult]:
     """Make images through the blocking and through the async driver."""
     function: Callable[..., ImageResult] = request.param
     return function
+
+
+@pytest.fixture(params=[False, True], ids=["blocking", "async"])
+def asynchronous(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+@pytest.fixture(params=["memory", "disk"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> WanStore:
+    return WanStore() if request.param == "memory" else WanStore(tmp_path)

@@ -29,18 +29,13 @@ from PIL import Image
 from langchain_wan import ImageResult, WanImageGenerator, WanImageTool, WanStore
 from langchain_wan.middleware import WanImageMiddleware
 from langchain_wan.sandbox.app import Sandbox
-from tests.conftest import access
-from tests.fault_server import KEY, FaultServer, png, reply
-from tests.fault_server import answer as answer_of
-from tests.integration_tests.test_conversations import THREAD, attached
-from tests.scripted import ScriptedChatModel, calls
+from tests.support.conversations import THREAD, attached
+from tests.support.fault_server import FaultServer, answer, reply
+from tests.support.images import png
+from tests.support.scripted_model import ScriptedChatModel, calls
+from tests.support.services import access
 
 TURNS = 10
-
-
-@pytest.fixture
-def tool(sandbox: Sandbox) -> WanImageTool:
-    return WanImageTool(**access(sandbox))
 
 
 def large_png() -> bytes:
@@ -83,8 +78,8 @@ def test_a_large_image_leaves_checkpoints_and_traces_small(tmp_path: Path) -> No
         return "ok"
 
     uri = f"data:image/png;base64,{base64.b64encode(large_png()).decode()}"
-    with FaultServer(reply(200, answer_of(uri))) as server:
-        tool = WanImageTool(base_url=server.url, api_key=KEY)
+    with FaultServer(reply(200, answer(uri))) as server:
+        tool = WanImageTool(**access(server))
         checkpoint, traces = conversation(tool, tmp_path / "images.sqlite")
         made = tool.store.get(tool.store.history()[0].images[0])
     assert made is not None
@@ -232,7 +227,7 @@ def test_on_image_gives_the_url_that_everyone_sees(sandbox: Sandbox) -> None:
     def to_bucket(image: Any) -> str:
         return f"https://cdn.example.com/{image.id}.png"
 
-    tool = WanImageTool(**access(sandbox), on_image=to_bucket)
+    tool = WanImageTool(**access(sandbox, on_image=to_bucket))
     model = ScriptedChatModel(script=[calls({"prompt": "a fox"}), AIMessage("Done.")])
     done = create_agent(model, tools=[tool]).invoke({"messages": [HumanMessage("A fox.")]})
     answer = done["messages"][2]

@@ -8,13 +8,12 @@ import json
 import logging
 import re
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from langchain.agents import create_agent
 from langchain.agents.structured_output import ProviderStrategy
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_openai import ChatOpenAI
@@ -25,34 +24,19 @@ from pydantic import BaseModel, SecretStr
 
 from langchain_wan import Budget, ImageResult, WanConfigurationError, WanImageTool, WanStore, errors
 from langchain_wan.sandbox.app import Sandbox
-from tests.conftest import access, posts
-from tests.fault_server import FaultServer, refusal, reply
-from tests.scripted import ScriptedChatModel, calls
-
-IMAGE_ID = re.compile(r"img_[0-9a-z]{13}")
+from tests.support.conversations import ids_in
+from tests.support.fault_server import FaultServer, refusal, reply
+from tests.support.scripted_model import ScriptedChatModel, calls
+from tests.support.services import access, posts
 
 
 def tool_call(call_id: str = "c1", **args: Any) -> dict[str, Any]:
     return {"type": "tool_call", "id": call_id, "name": "wan_image", "args": args}
 
 
-def ids_in(messages: Sequence[BaseMessage]) -> list[str]:
-    return [name for message in messages for name in IMAGE_ID.findall(str(message.content).partition("To edit")[0])]
-
-
-@pytest.fixture
-def tool(sandbox: Sandbox) -> WanImageTool:
-    return WanImageTool(**access(sandbox))
-
-
 def run(tool: WanImageTool, call: dict[str, Any], asynchronous: bool) -> ToolMessage:
     message: ToolMessage = asyncio.run(tool.ainvoke(call)) if asynchronous else tool.invoke(call)
     return message
-
-
-@pytest.fixture(params=[False, True], ids=["blocking", "async"])
-def asynchronous(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
 
 
 def test_a_dict_gives_text_and_a_tool_call_gives_a_message_with_an_artifact(
@@ -135,7 +119,7 @@ def test_the_description_names_the_prices() -> None:
 
 
 def test_defaults_are_sent_and_exposed_parameters_stand_over_them(sandbox: Sandbox) -> None:
-    tool = WanImageTool(**access(sandbox), defaults={"size": "2K", "seed": 1}, expose=("seed",))
+    tool = WanImageTool(**access(sandbox, defaults={"size": "2K", "seed": 1}, expose=("seed",)))
     tool.invoke({"prompt": "a fox"})
     tool.invoke({"prompt": "a fox", "seed": 2})
     assert [(sent.json["size"], sent.json["seed"]) for sent in posts(sandbox)] == [("2K", 1), ("2K", 2)]
@@ -163,7 +147,7 @@ def test_parameters_that_do_not_exist_are_refused_when_the_tool_is_made(wrong: d
 def test_arguments_beyond_what_is_allowed_get_one_short_line(
     args: dict[str, Any], sandbox: Sandbox, asynchronous: bool
 ) -> None:
-    tool = WanImageTool(**access(sandbox), models=("wan2.7-image",), max_n=2, max_references=1)
+    tool = WanImageTool(**access(sandbox, models=("wan2.7-image",), max_n=2, max_references=1))
     message = run(tool, tool_call(**args), asynchronous)
     assert message.status == "error"
     assert len(str(message.content)) < 200
@@ -171,7 +155,7 @@ def test_arguments_beyond_what_is_allowed_get_one_short_line(
 
 
 def test_limits_hold_for_direct_calls_too(sandbox: Sandbox) -> None:
-    tool = WanImageTool(**access(sandbox), models=("wan2.7-image",), max_n=2, max_references=0)
+    tool = WanImageTool(**access(sandbox, models=("wan2.7-image",), max_n=2, max_references=0))
     for wrong in ({"n": 3}, {"n": 0}, {"images": ["img_0000000000000"]}, {"model": "other"}, {"seed": 1}):
         with pytest.raises(errors.InvalidImageRequestError):
             tool._run("x", **wrong)
@@ -206,7 +190,7 @@ def test_what_only_the_operator_can_mend_is_unavailable_to_the_model_and_an_erro
 
 def test_a_replaced_handler_keeps_the_artifact_and_no_handler_raises() -> None:
     with Sandbox(faults=["quota_exceeded"] * 3) as service:
-        replaced = WanImageTool(**access(service), handle_tool_error=lambda error: f"oh: {type(error).__name__}")
+        replaced = WanImageTool(**access(service, handle_tool_error=lambda error: f"oh: {type(error).__name__}"))
         message = replaced.invoke(tool_call(prompt="a fox"))
         assert message.content == "oh: InsufficientCreditError"
         assert message.artifact["error"]["code"] == "quota_exceeded"
@@ -362,7 +346,7 @@ def test_a_scope_can_be_the_whole_store_or_named_by_the_runtime(sandbox: Sandbox
 
 def test_a_budget_function_sees_the_runtime(sandbox: Sandbox) -> None:
     budgets = {"anna": Budget(max_images=1), "ben": Budget(max_images=0)}
-    tool = WanImageTool(**access(sandbox), budget=lambda runtime: budgets[runtime.config["configurable"]["user"]])
+    tool = WanImageTool(**access(sandbox, budget=lambda runtime: budgets[runtime.config["configurable"]["user"]]))
     graph = graph_of(tool)
     state = {"messages": [HumanMessage("x"), calls({"prompt": "a fox"})]}
     assert graph.invoke(state, {"configurable": {"user": "anna"}})["messages"][-1].status == "success"

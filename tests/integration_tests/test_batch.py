@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 from langchain_wan import WanStore
 from langchain_wan.cli.app import app
 from langchain_wan.sandbox.app import Sandbox
-from tests.conftest import posts
-from tests.fault_server import png
+from tests.support.images import png
+from tests.support.services import posts
 
 runner = CliRunner()
 

@@ -17,7 +17,9 @@ import anyio
 import pytest
 
 from langchain_wan import Budget, ImageRequest, WanClient, WanStore, errors
-from tests.fault_server import KEY, FaultServer, answer, data_uri, png, reply, silence
+from tests.support.fault_server import KEY, FaultServer, answer, reply, silence
+from tests.support.images import data_uri, png
+from tests.support.services import build_client
 
 PRICE = Decimal("0.030")
 REQUEST = ImageRequest(prompt="a fox", operation_id="mine")
@@ -71,7 +73,7 @@ async def test_44_a_call_that_was_sent_is_saved_in_the_background_and_found_by_a
 ) -> None:
     budget = Budget(max_usd=1)
     with FaultServer(reply(200, answer(data_uri()), after=2)) as server:
-        client = WanClient(base_url=server.url, api_key=KEY, store=WanStore(tmp_path), budget=budget)
+        client = build_client(server, store=WanStore(tmp_path), budget=budget)
         began = time.monotonic()
         await breaking_off(client.agenerate(REQUEST), server)
         assert time.monotonic() - began < 2  # the caller does not wait for the answer
@@ -110,7 +112,7 @@ async def test_43_a_call_cancelled_before_it_is_sent_releases_everything(tmp_pat
 async def test_45_a_call_cancelled_during_its_download_is_finished(tmp_path: Path) -> None:
     with FaultServer(files={"/a.png": reply(200, png(), after=0.5)}) as server:
         server._script = [reply(200, answer(f"{server.origin}/a.png"))]
-        client = WanClient(base_url=server.url, api_key=KEY, store=WanStore(tmp_path))
+        client = build_client(server, store=WanStore(tmp_path))
         task = asyncio.create_task(client.agenerate(REQUEST))
         await arrived(server, 2)
         task.cancel()
@@ -123,7 +125,7 @@ async def test_45_a_call_cancelled_during_its_download_is_finished(tmp_path: Pat
 def test_46_a_loop_that_ends_leaves_the_call_uncertain(tmp_path: Path) -> None:
     budget = Budget(max_usd=1)
     with FaultServer(reply(200, answer(data_uri()), after=1)) as server:
-        client = WanClient(base_url=server.url, api_key=KEY, store=WanStore(tmp_path), budget=budget)
+        client = build_client(server, store=WanStore(tmp_path), budget=budget)
 
         async def give_up() -> None:
             task = asyncio.create_task(client.agenerate(REQUEST))
@@ -142,7 +144,7 @@ def test_46_a_loop_that_ends_leaves_the_call_uncertain(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::RuntimeWarning")
 def test_46_a_loop_that_is_closed_under_a_call_leaves_it_uncertain(tmp_path: Path) -> None:
     with FaultServer(reply(200, answer(data_uri()), after=1)) as server:
-        client = WanClient(base_url=server.url, api_key=KEY, store=WanStore(tmp_path))
+        client = build_client(server, store=WanStore(tmp_path))
         loop = asyncio.new_event_loop()
         task = loop.create_task(client.agenerate(REQUEST))
         loop.run_until_complete(arrived(server))
@@ -182,7 +184,7 @@ def test_46_ctrl_c_leaves_the_call_uncertain(tmp_path: Path) -> None:
 def test_48_a_finished_operation_is_returned_without_a_request(tmp_path: Path) -> None:
     with FaultServer(reply(200, answer(data_uri()))) as server:
         for replayed in (False, True):
-            client = WanClient(base_url=server.url, api_key=KEY, store=WanStore(tmp_path))
+            client = build_client(server, store=WanStore(tmp_path))
             assert client.generate(REQUEST).replayed is replayed
         assert len(server.requests) == 1
 

@@ -22,8 +22,9 @@ from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 
 from langchain_wan import ImageRequest, ImageResult, WanImageGenerator, WanImageInput, WanImageTool, WanStore, errors
 from langchain_wan.sandbox.app import Sandbox
-from tests.conftest import access, posts
-from tests.fault_server import KEY, FaultServer, answer, data_uri, reply
+from tests.support.fault_server import FaultServer, answer, reply
+from tests.support.images import data_uri
+from tests.support.services import access, posts
 
 
 @pytest.fixture
@@ -135,7 +136,7 @@ def test_a_batch_pays_as_many_at_once_as_the_settings_say() -> None:
     with FaultServer(painting) as server:
         for config, most in (({}, 2), ({"max_concurrency": 1}, 1)):
             counts[1] = 0
-            images = WanImageGenerator(base_url=server.url, api_key=KEY, max_concurrency=2)
+            images = WanImageGenerator(**access(server, max_concurrency=2))
             images.batch(["a", "b", "c", "d", "e", "f"], config)
             assert counts[1] == most
 
@@ -260,7 +261,7 @@ def test_chained_calls_in_one_loop_overlap() -> None:
 @pytest.mark.parametrize("way", ["plain", "bind", "with_config", "bind of a config", "config of a binding"])
 def test_fallbacks_of_a_generator_and_its_bindings_do_not_pay_twice(way: str) -> None:
     with Sandbox(faults=["disconnect"]) as service:
-        pro = WanImageGenerator(**access(service), model="wan2.7-image-pro")
+        pro = WanImageGenerator(**access(service, model="wan2.7-image-pro"))
         ways: dict[str, Any] = {
             "plain": pro,
             "bind": pro.bind(seed=1),

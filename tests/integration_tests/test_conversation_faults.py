@@ -18,40 +18,19 @@ from langgraph.prebuilt import ToolNode
 from langchain_wan import RetryPolicy, WanImageTool, WanStore
 from langchain_wan.middleware import WanImageMiddleware
 from langchain_wan.sandbox.app import Sandbox
-from tests.conftest import access, posts
-from tests.fault_server import KEY, FaultServer, png, reply, result_at
-from tests.integration_tests.test_conversations import (
-    FORMS,
-    PHOTOGRAPH,
-    THREAD,
-    Talk,
-    answers,
-    attached,
-    ids_in,
-    sent_pictures,
-    talk,
-)
-from tests.integration_tests.test_matrix_hostile import png_that_claims
-from tests.integration_tests.test_middleware import shown
-from tests.scripted import ScriptedChatModel, calls
-
-__all__ = ["talk"]
-
-
-@pytest.fixture
-def tool(sandbox: Sandbox) -> WanImageTool:
-    return WanImageTool(**access(sandbox))
-
-
-def agent_of(tool: Any, *script: Any, **settings: Any) -> Any:
-    return create_agent(ScriptedChatModel(script=list(script)), tools=[tool], **settings)
+from tests.support.conversations import THREAD, Talk, answers, attached, build_agent, ids_in, seen_images, sent_pictures
+from tests.support.fault_server import FaultServer, reply, result_at
+from tests.support.image_blocks import FORMS
+from tests.support.images import PHOTOGRAPH, png, png_that_claims
+from tests.support.scripted_model import ScriptedChatModel, calls
+from tests.support.services import access, posts
 
 
 class TestNobodyPaysTwice:
     def test_a_supervisor_that_gives_its_sub_agent_the_task_again(self, talk: Talk) -> None:
         with Sandbox(faults=["disconnect"]) as service:
             tool = WanImageTool(**access(service))
-            worker = agent_of(
+            worker = build_agent(
                 tool,
                 calls({"prompt": "a fox"}),
                 AIMessage("It failed."),
@@ -64,7 +43,7 @@ class TestNobodyPaysTwice:
                 """Make a picture."""
                 return str(worker.invoke({"messages": [HumanMessage(task)]})["messages"][-1].content)
 
-            supervisor = agent_of(
+            supervisor = build_agent(
                 illustrate,
                 calls({"task": "a fox"}, name="illustrate"),
                 calls({"task": "a fox"}, start=1, name="illustrate"),
@@ -79,7 +58,7 @@ class TestNobodyPaysTwice:
             summariser = SummarizationMiddleware(
                 ScriptedChatModel(script=[AIMessage("A summary.")] * 5), trigger=("messages", 4), keep=("messages", 1)
             )
-            agent = agent_of(
+            agent = build_agent(
                 WanImageTool(**access(service)),
                 calls({"prompt": "a fox"}),
                 calls({"prompt": "a hare"}, start=1),
@@ -117,10 +96,10 @@ class TestStrangers:
         """No thread id: both belong to the tool object, and its first download failed."""
         files = {"/secret.png": [reply(503), reply(503), reply(503), reply(200, png("green"))]}
         with FaultServer(result_at("/secret.png"), files=files) as server:
-            tool = WanImageTool(base_url=server.url, api_key=KEY, store=WanStore(), retry=RetryPolicy(attempts=1))
+            tool = WanImageTool(**access(server, store=WanStore(), retry=RetryPolicy(attempts=1)))
             found = []
             for picture in (png("red"), png("blue"), png("red")):
-                agent = agent_of(tool, calls({"prompt": "on a beach", "images": ["upload_1"]}), AIMessage("Done."))
+                agent = build_agent(tool, calls({"prompt": "on a beach", "images": ["upload_1"]}), AIMessage("Done."))
                 said = attached(picture).model_copy(update={"id": message_id})
                 found.append(answers(agent.invoke({"messages": [said]}))[0])
             first, stranger, again = found
@@ -131,9 +110,9 @@ class TestStrangers:
             assert len(server.posts) == (3 if message_id is None else 2)
 
     def test_a_thread_of_the_same_user_has_its_own_first_upload(self, sandbox: Sandbox) -> None:
-        tool = WanImageTool(**access(sandbox), scope=lambda runtime: "anna")
+        tool = WanImageTool(**access(sandbox, scope=lambda runtime: "anna"))
         for thread, colour in (("1", "red"), ("2", "blue")):
-            agent = agent_of(tool, calls({"prompt": "x", "images": ["upload_1"]}), AIMessage("Done."))
+            agent = build_agent(tool, calls({"prompt": "x", "images": ["upload_1"]}), AIMessage("Done."))
             agent.invoke({"messages": [attached(png(colour))]}, {"configurable": {"thread_id": thread}})
             assert sent_pictures(sandbox) == [png(colour)]
 
@@ -141,7 +120,7 @@ class TestStrangers:
 class TestMessagesThatAClientMayPost:
     def test_half_of_a_surrogate_pair_in_a_url(self, talk: Talk, tool: WanImageTool, sandbox: Sandbox) -> None:
         said = HumanMessage([{"type": "image", "url": "https://x.org/\ud800"}])
-        agent = agent_of(
+        agent = build_agent(
             tool,
             calls({"prompt": "a fox"}),
             calls({"prompt": "b", "images": ["upload_1"]}, start=1),
@@ -158,7 +137,7 @@ class TestMessagesThatAClientMayPost:
         made = tool.store.add(png(), scope="elsewhere").model_dump(mode="json")
         artifact = {"images": [{**made, "url": "https://x.org/a.png", "expires_at": "2030-01-01T00:00:00"}]}
         posted = ToolMessage("1 image", tool_call_id="x", artifact=artifact)
-        agent = agent_of(tool, calls({"prompt": "a", "images": ["the fox"]}), AIMessage("Sorry."))
+        agent = build_agent(tool, calls({"prompt": "a", "images": ["the fox"]}), AIMessage("Sorry."))
         call = AIMessage("", tool_calls=[{"name": "wan_image", "args": {}, "id": "x", "type": "tool_call"}])
         state: Any = {"messages": [HumanMessage("Hm."), call, posted, HumanMessage("Go.")]}
         assert answers(agent.invoke(state))[-1].status == "error"
@@ -167,14 +146,14 @@ class TestMessagesThatAClientMayPost:
         urls = ["https://drive.example.com/uc?id=A", "https://drive.example.com/uc?id=B"]
         said = HumanMessage([{"type": "image", "url": url} for url in urls])
         other = "https://drive.example.com/uc?id=C"
-        agent = agent_of(tool, calls({"prompt": "a", "images": [urls[0], other]}), AIMessage("Done."))
+        agent = build_agent(tool, calls({"prompt": "a", "images": [urls[0], other]}), AIMessage("Done."))
         talk(agent, said)
         parts = posts(sandbox)[0].json["messages"][0]["content"][:-1]
         assert [part["image_url"]["url"] for part in parts] == [urls[0], other]
 
     def test_a_thread_may_be_called_0(self, tool: WanImageTool) -> None:
         config: RunnableConfig = {"configurable": {"thread_id": 0}}
-        agent = agent_of(tool, calls({"prompt": "a fox"}), AIMessage("Done."), checkpointer=InMemorySaver())
+        agent = build_agent(tool, calls({"prompt": "a fox"}), AIMessage("Done."), checkpointer=InMemorySaver())
         made = answers(agent.invoke({"messages": [HumanMessage("A fox.")]}, config))[0]
         assert tool.store.scoped("0").get(made.artifact["images"][0]["id"]) is not None
 
@@ -192,7 +171,7 @@ class TestMessagesThatAClientMayPost:
 
 class TestUploadsThatComeBack:
     def test_one_that_was_pruned_and_is_attached_again(self, talk: Talk, tool: WanImageTool, sandbox: Sandbox) -> None:
-        agent = agent_of(
+        agent = build_agent(
             tool,
             calls({"prompt": "a", "images": ["upload_1"]}),
             AIMessage("Done."),
@@ -211,15 +190,15 @@ class TestUploadsThatComeBack:
         name = WanStore().add(png()).id
         for script in ([AIMessage("I see.")], [calls({"prompt": "a", "images": [name]}), AIMessage("Done.")]):
             tool = WanImageTool(**access(sandbox, store=WanStore()))
-            done = talk(agent_of(tool, *script, checkpointer=saver), attached(png()), THREAD)
+            done = talk(build_agent(tool, *script, checkpointer=saver), attached(png()), THREAD)
         assert answers(done)[0].status == "success"
 
 
 class TestWhatTheModelReads:
     def test_where_urls_are_refused_an_attached_url_is_explained_once(self, talk: Talk, sandbox: Sandbox) -> None:
-        tool = WanImageTool(**access(sandbox), reference_urls="refuse")
+        tool = WanImageTool(**access(sandbox, reference_urls="refuse"))
         said = HumanMessage([{"type": "image", "url": "https://x.org/a.png"}])
-        agent = agent_of(
+        agent = build_agent(
             tool, calls({"prompt": "a"}), calls({"prompt": "b", "images": ["upload_1"]}, start=1), AIMessage("Sorry.")
         )
         made, refused = answers(talk(agent, said))
@@ -229,13 +208,13 @@ class TestWhatTheModelReads:
 
     def test_a_picture_that_was_named_by_its_url_was_used(self, talk: Talk, tool: WanImageTool) -> None:
         said = HumanMessage([{"type": "image", "url": "https://x.org/a.png?Signature=1"}])
-        agent = agent_of(tool, calls({"prompt": "a", "images": ["https://x.org/a.png"]}), AIMessage("Done."))
+        agent = build_agent(tool, calls({"prompt": "a", "images": ["https://x.org/a.png"]}), AIMessage("Done."))
         assert "not used" not in str(answers(talk(agent, said))[0].content)
 
     def test_many_ids_do_not_hide_what_was_just_attached(self, tool: WanImageTool) -> None:
         for size in range(15):
             tool.store.add(png(size=(300, 300 + size)), scope="1")
-        agent = agent_of(tool, calls({"prompt": "a", "images": ["photo"]}), AIMessage("Sorry."))
+        agent = build_agent(tool, calls({"prompt": "a", "images": ["photo"]}), AIMessage("Sorry."))
         refused = answers(agent.invoke({"messages": [attached(PHOTOGRAPH)]}, THREAD))[0]
         assert "You can use: upload_1, img_" in str(refused.content)
         assert str(refused.content).count("img_") == 11
@@ -244,8 +223,8 @@ class TestWhatTheModelReads:
 class TestMiddleware:
     def test_a_paid_picture_that_cannot_be_decoded_does_not_end_the_conversation(self, talk: Talk) -> None:
         with FaultServer(result_at("/a.png"), files={"/a.png": reply(200, png_that_claims(300, 300))}) as server:
-            tool = WanImageTool(base_url=server.url, api_key=KEY, store=WanStore())
-            agent = agent_of(tool, calls({"prompt": "a"}), AIMessage("Done."), middleware=[WanImageMiddleware()])
+            tool = WanImageTool(**access(server, store=WanStore()))
+            agent = build_agent(tool, calls({"prompt": "a"}), AIMessage("Done."), middleware=[WanImageMiddleware()])
             assert talk(agent, "A fox.")["messages"][-1].content == "Done."
 
     @pytest.mark.parametrize(
@@ -260,16 +239,16 @@ class TestMiddleware:
         ids=["store", "server_info", "execution_info", "stream_writer", "config"],
     )
     def test_a_scope_function_finds_what_it_finds_in_the_tool(self, scope: Any, talk: Talk, sandbox: Sandbox) -> None:
-        tool = WanImageTool(**access(sandbox), scope=scope)
+        tool = WanImageTool(**access(sandbox, scope=scope))
         model = ScriptedChatModel(script=[calls({"prompt": "a fox"}), AIMessage("Done.")])
         agent = create_agent(model, tools=[tool], middleware=[WanImageMiddleware()])
         done = talk(agent, "A fox.", {"configurable": {"user": "anna"}})
-        assert [label for label, _ in shown(model._seen[-1])] == [f"{ids_in(done['messages'])[0]}:"]
+        assert [label for label, _ in seen_images(model._seen[-1])] == [f"{ids_in(done['messages'])[0]}:"]
 
     @pytest.mark.parametrize("scope", ["thread", "store", lambda runtime: runtime.config["configurable"]["user"]])
     def test_a_supervisor_shows_the_names_of_its_sub_agents_tool(self, scope: Any, sandbox: Sandbox) -> None:
-        wan = WanImageTool(**access(sandbox), scope=scope)
-        worker = agent_of(
+        wan = WanImageTool(**access(sandbox, scope=scope))
+        worker = build_agent(
             wan,
             calls({"prompt": "on a beach", "images": ["upload_1"]}),
             lambda seen: AIMessage(ids_in(seen)[0] if ids_in(seen) else "It failed."),
@@ -285,7 +264,7 @@ class TestMiddleware:
         agent = create_agent(model, tools=[edit], middleware=middleware, checkpointer=InMemorySaver())
         done = agent.invoke({"messages": [attached(png())]}, {"configurable": {"thread_id": "1", "user": "anna"}})
         made = str(done["messages"][2].content)
-        assert [label for label, _ in shown(model._seen[-1])] == ["upload_1:", f"{made}:"]
+        assert [label for label, _ in seen_images(model._seen[-1])] == ["upload_1:", f"{made}:"]
 
     def test_what_either_of_two_tools_made_is_shown(self, sandbox: Sandbox) -> None:
         fast = WanImageTool(**access(sandbox, store=WanStore()), name="fast")
@@ -300,7 +279,7 @@ class TestMiddleware:
                 ]
             }
         )
-        assert [label for label, _ in shown(model._seen[-1])] == [f"{name}:" for name in ids_in(done["messages"])]
+        assert [label for label, _ in seen_images(model._seen[-1])] == [f"{name}:" for name in ids_in(done["messages"])]
 
 
 def test_all_forms_of_an_image_are_one_upload() -> None:

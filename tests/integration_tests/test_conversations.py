@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
 import io
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import pytest
 from langchain.agents import create_agent
 from langchain.tools import tool as as_tool
@@ -23,78 +19,11 @@ from PIL import Image
 
 from langchain_wan import Budget, ImageResult, WanImageTool, WanStore
 from langchain_wan.sandbox.app import Sandbox
-from tests.conftest import access, posts
-from tests.fault_server import png
-from tests.scripted import ScriptedChatModel, calls
-from tests.unit_tests.test_blocks import NO_SOURCE
-
-PHOTOGRAPH = (Path(mpl.get_data_path()) / "sample_data" / "grace_hopper.jpg").read_bytes()
-IMAGE_ID = re.compile(r"img_[0-9a-z]{13}")
-THREAD: RunnableConfig = {"configurable": {"thread_id": "1"}}
-
-
-def in_base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-def data_uri(data: bytes, mime_type: str = "image/jpeg") -> str:
-    return f"data:{mime_type};base64,{in_base64(data)}"
-
-
-def attached(*pictures: bytes, text: str = "Look.") -> HumanMessage:
-    """What a person says, with pictures."""
-    blocks = [{"type": "image", "base64": in_base64(data), "mime_type": "image/png"} for data in pictures]
-    return HumanMessage([{"type": "text", "text": text}, *blocks])
-
-
-def answers(done: dict[str, Any]) -> list[ToolMessage]:
-    return [message for message in done["messages"] if isinstance(message, ToolMessage)]
-
-
-def ids_in(messages: Sequence[BaseMessage]) -> list[str]:
-    """The ids that the model has read, each once."""
-    texts = [str(message.content) for message in messages if isinstance(message, ToolMessage)]
-    return list(dict.fromkeys(name for text in texts for name in IMAGE_ID.findall(text)))
-
-
-def sent_pictures(service: Sandbox, post: int = -1) -> list[bytes]:
-    """The bytes of the references of a paid request."""
-    content = posts(service)[post].json["messages"][0]["content"]
-    uris = [part["image_url"]["url"] for part in content if part["type"] == "image_url"]
-    return [base64.b64decode(uri.partition(",")[2]) for uri in uris]
-
-
-Talk = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture(params=[False, True], ids=["blocking", "async"])
-def talk(request: pytest.FixtureRequest) -> Talk:
-    """Say something to an agent, blocking and async."""
-
-    def say(agent: Any, said: HumanMessage | str, config: RunnableConfig | None = None) -> dict[str, Any]:
-        state = {"messages": [HumanMessage(said) if isinstance(said, str) else said]}
-        done: dict[str, Any] = (
-            asyncio.run(agent.ainvoke(state, config)) if request.param else agent.invoke(state, config)
-        )
-        return done
-
-    return say
-
-
-@pytest.fixture
-def tool(sandbox: Sandbox) -> WanImageTool:
-    return WanImageTool(**access(sandbox))
-
-
-FORMS: dict[str, dict[str, Any]] = {
-    "v1": {"type": "image", "base64": in_base64(PHOTOGRAPH), "mime_type": "image/jpeg"},
-    "v0": {"type": "image", "source_type": "base64", "data": in_base64(PHOTOGRAPH), "mime_type": "image/jpeg"},
-    "image_url dict": {"type": "image_url", "image_url": {"url": data_uri(PHOTOGRAPH)}},
-    "image_url string": {"type": "image_url", "image_url": data_uri(PHOTOGRAPH)},
-    "input_image": {"type": "input_image", "image_url": data_uri(PHOTOGRAPH)},
-    "media": {"type": "media", "mime_type": "image/jpeg", "data": in_base64(PHOTOGRAPH)},
-    "JavaScript": {"type": "image", "mimeType": "image/jpeg", "data": in_base64(PHOTOGRAPH)},
-}
+from tests.support.conversations import IMAGE_ID, THREAD, Talk, answers, attached, ids_in, sent_pictures
+from tests.support.image_blocks import FORMS, NO_SOURCE
+from tests.support.images import PHOTOGRAPH, in_base64, png
+from tests.support.scripted_model import ScriptedChatModel, calls
+from tests.support.services import access, posts
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -14,10 +14,10 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_wan import WanImageTool
 from langchain_wan.middleware import WanImageMiddleware
 from langchain_wan.sandbox.app import Sandbox
-from tests.conftest import access
-from tests.fault_server import png
-from tests.integration_tests.test_conversations import attached
-from tests.scripted import ScriptedChatModel, calls
+from tests.support.conversations import attached
+from tests.support.images import png
+from tests.support.scripted_model import ScriptedChatModel, calls
+from tests.support.services import access
 
 
 @pytest.fixture

@@ -16,8 +16,10 @@ from typing import Any
 
 import pytest
 
-from langchain_wan import ImageRequest, WanClient, WanStore, errors
-from tests.fault_server import KEY, Behaviour, FaultServer, answer, data_uri, png, reply, silence
+from langchain_wan import ImageRequest, WanStore, errors
+from tests.support.fault_server import KEY, Behaviour, FaultServer, answer, reply, silence
+from tests.support.images import data_uri, png
+from tests.support.services import build_client
 
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "1"))
 MOST_STEPS = 20
@@ -56,7 +58,7 @@ def killed_at(step: int, server: FaultServer, folder: Path) -> bool:
 def check(server: FaultServer, folder: Path) -> str:
     """Start again after a kill; return how the operation ended."""
     store = WanStore(folder)
-    client = WanClient(base_url=server.url, api_key=KEY, store=store)
+    client = build_client(server, store=store)
     before = len(server.posts)
     resumed = client.resume()
     assert len(server.posts) == before
@@ -110,7 +112,7 @@ from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langchain_wan import WanStore, WanImageTool
-from tests.scripted import ScriptedChatModel, calls
+from tests.support.scripted_model import ScriptedChatModel, calls
 
 url, key, folder, again = sys.argv[1:5]
 two = [calls({"prompt": "a fox"}, {"prompt": "a wolf"})]

@@ -35,9 +35,10 @@ from langchain_wan.cli.app import app
 from langchain_wan.errors import UNAVAILABLE, WanConfigurationError, WanError
 from langchain_wan.sandbox.app import Sandbox
 from langchain_wan.settings import WanSettings
-from tests.conftest import posts
-from tests.integration_tests.test_conversations import PHOTOGRAPH, data_uri, ids_in, sent_pictures
-from tests.scripted import ScriptedChatModel, calls
+from tests.support.conversations import ids_in, sent_pictures
+from tests.support.images import PHOTOGRAPH, to_data_uri
+from tests.support.scripted_model import ScriptedChatModel, calls
+from tests.support.services import posts
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -139,7 +140,7 @@ def test_the_web_backend_streams_progress_shows_pictures_and_edits_them(web: Mod
         picture = client.get(f"/threads/7f3c/{made['images'][0]}")
         assert picture.headers["content-type"] == "image/png"
         assert client.get(f"/threads/other/{made['images'][0]}").status_code == 404
-        url = {"type": "image_url", "image_url": {"url": data_uri(PHOTOGRAPH)}}
+        url = {"type": "image_url", "image_url": {"url": to_data_uri(PHOTOGRAPH, "image/jpeg")}}
         events = say({"type": "text", "text": "Night, with me in it."}, url)
         assert events[-1]["text"] == "It is night."
     assert sent_pictures(service)[0] == picture.content

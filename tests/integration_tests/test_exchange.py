@@ -11,18 +11,16 @@ from collections.abc import Callable
 import pytest
 
 from langchain_wan import ImageResult, WanClient, WanStore, errors
-from tests.fault_server import KEY, FaultServer, answer, data_uri, drip, drop, png, reply, silence
+from tests.support.fault_server import KEY, FaultServer, answer, drip, drop, reply, silence
+from tests.support.images import data_uri, png
+from tests.support.services import build_client
 
 Generate = Callable[..., ImageResult]
 
 
-def client_of(server: FaultServer, **settings: object) -> WanClient:
-    return WanClient(base_url=server.url, api_key=KEY, **settings)  # type: ignore[arg-type]  # settings of one test
-
-
 def test_each_request_has_its_own_connection(generate: Generate) -> None:
     with FaultServer(reply(200, answer(data_uri()))) as server:
-        client = client_of(server)
+        client = build_client(server)
         for _ in range(3):
             generate(client, "a fox")
         assert server.connections == len(server.posts) == 3
@@ -31,7 +29,7 @@ def test_each_request_has_its_own_connection(generate: Generate) -> None:
 def test_a_redirect_of_the_paid_request_is_not_followed(generate: Generate) -> None:
     with FaultServer(drop) as other, FaultServer(reply(307, headers=[("Location", other.url)])) as server:
         with pytest.raises(errors.PaymentUncertainError) as caught:
-            generate(client_of(server), "a fox")
+            generate(build_client(server), "a fox")
         assert caught.value.status_code == 307
         assert other.requests == []
 
@@ -40,7 +38,7 @@ def test_a_download_follows_three_redirects_without_the_key(generate: Generate) 
     hops = {f"/{number}": reply(302, headers=[("Location", f"/{number + 1}")]) for number in range(3)}
     with FaultServer(files={**hops, "/3": reply(200, png())}) as server:
         server._script = [reply(200, answer(f"{server.origin}/0"))]
-        assert generate(client_of(server), "a fox").images[0].read() == png()
+        assert generate(build_client(server), "a fox").images[0].read() == png()
         assert all("authorization" not in request.headers for request in server.requests if request.method == "GET")
         assert "authorization" in server.posts[0].headers
 
@@ -49,7 +47,7 @@ def test_a_download_ends_after_three_redirects(generate: Generate) -> None:
     with FaultServer(files={"/0": reply(302, headers=[("Location", "/0")])}) as server:
         server._script = [reply(200, answer(f"{server.origin}/0"))]
         with pytest.raises(errors.PaidButNotRetrievedError, match="redirects too often"):
-            generate(client_of(server), "a fox")
+            generate(build_client(server), "a fox")
         assert len(server.requests) == 5
 
 
@@ -64,14 +62,14 @@ def test_a_result_url_reaches_no_other_internal_host(target: str, generate: Gene
         for shown in (internal, f"{server.origin}/0"):
             server._script = [reply(200, answer(shown))]
             with pytest.raises((errors.PaidButNotRetrievedError, errors.UnreadableAnswerError)):
-                generate(client_of(server), "a fox")
+                generate(build_client(server), "a fox")
         assert other.requests == []
 
 
 def test_gzip_is_decoded_under_the_cap(generate: Generate) -> None:
     body = gzip.compress(answer(data_uri()))
     with FaultServer(reply(200, body, [("Content-Encoding", "gzip")])) as server:
-        assert generate(client_of(server), "a fox").images
+        assert generate(build_client(server), "a fox").images
 
 
 @pytest.mark.parametrize(
@@ -82,7 +80,7 @@ def test_gzip_is_decoded_under_the_cap(generate: Generate) -> None:
 def test_an_answer_that_cannot_be_decoded_may_have_been_paid(body: bytes, encoding: str, generate: Generate) -> None:
     with FaultServer(reply(200, body, [("Content-Encoding", encoding)])) as server:
         with pytest.raises(errors.UnreadableAnswerError):
-            generate(client_of(server), "a fox")
+            generate(build_client(server), "a fox")
         assert len(server.posts) == 1
 
 
@@ -90,14 +88,14 @@ def test_the_deadline_holds_for_the_whole_answer_not_for_each_byte(generate: Gen
     with FaultServer(drip(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n" + b" " * 9999, 0.05)) as server:
         began = time.monotonic()
         with pytest.raises(errors.PaymentUncertainError):
-            generate(client_of(server, timeout=0.6), "a fox")
+            generate(build_client(server, timeout=0.6), "a fox")
         assert time.monotonic() - began < 5  # the server would take minutes
 
 
 def test_downloads_have_a_deadline_of_their_own(generate: Generate) -> None:
     with FaultServer(files={"/a.png": silence(), "/b.png": reply(200, png())}) as server:
         server._script = [reply(200, answer(f"{server.origin}/a.png", f"{server.origin}/b.png"))]
-        result = generate(client_of(server, download_timeout=0.4), "a fox")
+        result = generate(build_client(server, download_timeout=0.4), "a fox")
         assert len(result.images) == 1
         assert result.failures[0].retryable
 
@@ -105,7 +103,7 @@ def test_downloads_have_a_deadline_of_their_own(generate: Generate) -> None:
 def test_logs_hold_neither_the_key_nor_a_signature(caplog: pytest.LogCaptureFixture, generate: Generate) -> None:
     with FaultServer(files={"/a.png": reply(200, png())}) as server, caplog.at_level(logging.DEBUG):
         server._script = [reply(200, answer(f"{server.origin}/a.png?Signature=canary"))]
-        generate(client_of(server), "a fox")
+        generate(build_client(server), "a fox")
     assert KEY not in caplog.text
     assert "canary" not in caplog.text
 

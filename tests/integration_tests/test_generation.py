@@ -20,13 +20,13 @@ from langchain_core.rate_limiters import InMemoryRateLimiter
 from langchain_wan import ImageRequest, ImageResult, WanClient, WanStore, errors
 from langchain_wan.models import WanEvent
 from langchain_wan.sandbox.app import Sandbox
-from tests.conftest import access, posts
+from tests.support.services import access, build_client, posts
 
 Generate = Callable[..., ImageResult]
 
 
 def test_a_request_goes_out_as_the_service_wants_it(sandbox: Sandbox, generate: Generate) -> None:
-    client = WanClient(**access(sandbox))
+    client = build_client(sandbox)
     result = generate(client, ImageRequest(prompt="a red fox", n=2, seed=5, size="1280x720"))
     sent = posts(sandbox)[0]
     assert sent.path == "/v1/chat/completions"
@@ -46,7 +46,7 @@ def test_a_request_goes_out_as_the_service_wants_it(sandbox: Sandbox, generate: 
 
 
 def test_images_are_downloaded_at_once_without_the_key(sandbox: Sandbox, generate: Generate) -> None:
-    result = generate(WanClient(**access(sandbox)), ImageRequest(prompt="a red fox", n=3))
+    result = generate(build_client(sandbox), ImageRequest(prompt="a red fox", n=3))
     gets = [request for request in sandbox.requests if request.method == "GET"]
     assert len(gets) == 3
     assert all("authorization" not in request.headers for request in gets)
@@ -59,14 +59,14 @@ def test_images_are_downloaded_at_once_without_the_key(sandbox: Sandbox, generat
 
 def test_base64_answers_are_stored_like_urls(generate: Generate) -> None:
     with Sandbox(base64=True) as service:
-        result = generate(WanClient(**access(service)), "a red fox")
+        result = generate(build_client(service), "a red fox")
         assert result.images[0].url is None
         assert result.images[0].to_pil().size == (1024, 1024)
         assert [request.method for request in service.requests] == ["POST"]
 
 
 def test_an_edit_sends_the_images_own_bytes(sandbox: Sandbox, generate: Generate) -> None:
-    client = WanClient(**access(sandbox))
+    client = build_client(sandbox)
     first = generate(client, ImageRequest(prompt="a red fox", n=2))
     edited = generate(client, first.images[1].edit("make it night"))
     by_id = generate(client, ImageRequest(prompt="make it night", images=(first.images[1].id,)))
@@ -79,7 +79,7 @@ def test_an_edit_sends_the_images_own_bytes(sandbox: Sandbox, generate: Generate
 
 
 def test_a_known_url_means_the_stored_image_even_without_its_signature(sandbox: Sandbox) -> None:
-    client = WanClient(**access(sandbox))
+    client = build_client(sandbox)
     image = client.generate("a red fox").images[0]
     assert image.url is not None
     result = client.generate(ImageRequest(prompt="make it night", images=(image.url.partition("?")[0],)))
@@ -89,7 +89,7 @@ def test_a_known_url_means_the_stored_image_even_without_its_signature(sandbox: 
 
 def test_public_urls_are_handed_on_and_never_fetched_here(sandbox: Sandbox, generate: Generate) -> None:
     url = "https://images.example.com/photo.jpg?sig=1"
-    generate(WanClient(**access(sandbox)), ImageRequest(prompt="oil painting", images=(url,)))
+    generate(build_client(sandbox), ImageRequest(prompt="oil painting", images=(url,)))
     assert posts(sandbox)[0].json["messages"][0]["content"][0]["image_url"]["url"] == url
     with pytest.raises(errors.ImageReferenceError):
         generate(
@@ -110,7 +110,7 @@ def test_a_url_is_fetched_first_where_that_is_asked_for(sandbox: Sandbox, genera
 )
 def test_a_string_opens_no_file_and_reaches_no_internal_host(source: str, sandbox: Sandbox, generate: Generate) -> None:
     with pytest.raises(errors.ImageReferenceError) as caught:
-        generate(WanClient(**access(sandbox)), ImageRequest(prompt="x", images=(source,)))
+        generate(build_client(sandbox), ImageRequest(prompt="x", images=(source,)))
     assert caught.value.charged == "no"
     assert posts(sandbox) == []
 
@@ -149,7 +149,7 @@ def test_each_fault_is_the_error_that_says_what_it_cost_and_is_sent_once(
 ) -> None:
     with Sandbox(faults=[fault]) as service:
         with pytest.raises(kind) as caught:
-            generate(WanClient(**access(service)), "a red fox")
+            generate(build_client(service), "a red fox")
         assert type(caught.value) is kind
         assert caught.value.charged == charged
         assert len(posts(service)) == 1
@@ -160,7 +160,7 @@ def test_each_fault_is_the_error_that_says_what_it_cost_and_is_sent_once(
 def test_a_busy_service_is_asked_again_at_its_own_pace(generate: Generate) -> None:
     with Sandbox(faults=["rate_limit_exceeded"]) as service:
         began = time.monotonic()
-        assert len(generate(WanClient(**access(service)), "a red fox").images) == 1
+        assert len(generate(build_client(service), "a red fox").images) == 1
         assert time.monotonic() - began >= 1  # Retry-After: 1
         assert len(posts(service)) == 2
 
@@ -185,7 +185,7 @@ def test_the_deadline_ends_a_call_that_hangs(generate: Generate) -> None:
 
 def test_events_tell_the_stages_in_order(sandbox: Sandbox, generate: Generate) -> None:
     seen: list[WanEvent] = []
-    result = generate(WanClient(**access(sandbox)), "a red fox", on_event=seen.append)
+    result = generate(build_client(sandbox), "a red fox", on_event=seen.append)
     assert [event["stage"] for event in seen] == ["queued", "submitted", "answered", "stored", "done"]
     assert {event["operation_id"] for event in seen} == {result.operation_id}
     assert all(event["type"] == "wan_image" for event in seen)
@@ -198,7 +198,7 @@ def test_a_watcher_that_fails_loses_nothing(sandbox: Sandbox, generate: Generate
     def fail(event: WanEvent) -> None:
         raise OSError("no progress bar")
 
-    assert len(generate(WanClient(**access(sandbox)), "a red fox", on_event=fail).images) == 1
+    assert len(generate(build_client(sandbox), "a red fox", on_event=fail).images) == 1
 
 
 def test_at_most_max_concurrency_paid_calls_are_in_flight() -> None:
@@ -236,7 +236,7 @@ def test_a_rate_limiter_is_asked_before_each_paid_request(sandbox: Sandbox, gene
 
 
 def test_one_client_serves_threads_and_event_loops_at_once(sandbox: Sandbox) -> None:
-    client = WanClient(**access(sandbox))
+    client = build_client(sandbox)
     made: list[ImageResult] = []
 
     def in_a_thread() -> None:
@@ -255,7 +255,7 @@ def test_one_client_serves_threads_and_event_loops_at_once(sandbox: Sandbox) -> 
 
 
 async def test_the_blocking_client_works_inside_a_running_loop(sandbox: Sandbox) -> None:
-    client = WanClient(**access(sandbox))
+    client = build_client(sandbox)
     assert client.generate("a red fox").images
     assert (await client.agenerate("a red fox")).images
 
@@ -337,7 +337,7 @@ def test_what_was_not_retrieved_is_resumed_without_paying(tmp_path: Path, genera
 
 
 def test_the_balance_is_what_is_left(sandbox: Sandbox) -> None:
-    client = WanClient(**access(sandbox))
+    client = build_client(sandbox)
     before = client.balance()
     client.generate("a red fox")
     assert before - client.balance() == Decimal("0.030")

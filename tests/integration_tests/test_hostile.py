@@ -18,10 +18,13 @@ from typing import Any
 import pytest
 from langchain_core.messages import ToolMessage
 
-from langchain_wan import Budget, ImageRequest, RetryPolicy, WanClient, WanImageTool, WanStore, errors
+from langchain_wan import Budget, ImageRequest, RetryPolicy, WanImageTool, WanStore, errors
 from langchain_wan._net.addresses import parse_target
-from tests.fault_server import KEY, FaultServer, Received, answer, data_uri, png, reply
-from tests.hostile import HOSTILE, HOSTILE_NAMES, HOSTILE_REDIRECTS, METADATA, REBINDS, Network, network
+from tests.support.fake_network import HOSTILE_NAMES, METADATA, REBINDS, Network, network
+from tests.support.fault_server import FaultServer, Received, answer, reply
+from tests.support.hostile_input import HOSTILE, HOSTILE_REDIRECTS
+from tests.support.images import data_uri, png
+from tests.support.services import access, build_client
 
 ONCE = RetryPolicy(attempts=1)
 REFUSAL = "One of `images` can't be used."
@@ -65,7 +68,7 @@ def net(service: Endpoint) -> Iterator[Network]:
 
 def tool_for(service: Endpoint, **settings: Any) -> WanImageTool:
     given = {"retry": ONCE, "store": WanStore(), "budget": Budget(max_usd=1), **settings}
-    return WanImageTool(base_url=service.server.url, api_key=KEY, **given)
+    return WanImageTool(**access(service.server, **given))
 
 
 def asked(tool: WanImageTool, images: list[str], asynchronous: bool) -> ToolMessage:
@@ -116,7 +119,7 @@ def test_a_result_url_of_the_gateway(group: str, asynchronous: bool, service: En
     wrong: list[Any] = []
     for place, hostile in enumerate(one for one in HOSTILE[group] if not one.startswith("data:")):
         budget = Budget(max_usd=1)
-        client = WanClient(base_url=service.server.url, api_key=KEY, retry=ONCE, store=WanStore(), budget=budget)
+        client = build_client(service.server, retry=ONCE, store=WanStore(), budget=budget)
         service.shown = hostile
         request = ImageRequest(prompt=f"{place}")
         before = len(service.server.requests)
@@ -141,7 +144,7 @@ def test_a_redirect(location: str, asynchronous: bool, service: Endpoint, net: N
     refused = asked(tool_for(service, reference_urls="fetch"), ["http://public.com/hop"], asynchronous)
     assert (refused.status, refused.content) == ("error", REFUSAL)
     service.shown = "http://public.com/hop"
-    client = WanClient(base_url=service.server.url, api_key=KEY, store=WanStore(), download_timeout=5)
+    client = build_client(service.server, store=WanStore(), download_timeout=5)
     with pytest.raises(errors.PaidButNotRetrievedError):
         asyncio.run(client.agenerate("x")) if asynchronous else client.generate("x")
     assert net.forbidden() == []

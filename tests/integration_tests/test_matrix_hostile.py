@@ -10,10 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 import traceback
-import zlib
-from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -35,28 +32,13 @@ from langchain_wan import (
     WanStore,
     errors,
 )
-from tests.canary import files_with_key, holds_key, shown_of_run
-from tests.fault_server import KEY, Behaviour, FaultServer, answer, data_uri, png, refusal, reply, result_at, silence
-from tests.integration_tests.test_matrix import Case, case
-from tests.scripted import ScriptedChatModel, calls
-
-__all__ = ["case"]
-
-Generate = Callable[..., ImageResult]
-
-
-def chunk(kind: bytes, data: bytes) -> bytes:
-    return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
-
-
-def png_that_claims(width: int, height: int, *, rows: bool = False) -> bytes:
-    """A PNG of a few bytes whose header promises what it likes; with black rows it keeps its promise."""
-    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\x08\x02\x00\x00\x00"
-    packer = zlib.compressobj(9)
-    packed = b"".join(packer.compress(b"\x00" * (width * 3 + 1)) for _ in range(height if rows else 0)) + packer.flush()
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + body
-
+from tests.support.fault_server import KEY, Behaviour, FaultServer, answer, refusal, reply, silence
+from tests.support.hostile_downloads import DOWNLOADS
+from tests.support.images import data_uri, png, png_that_claims
+from tests.support.key_search import contains_key, files_with_key, run_text
+from tests.support.paid_call import Case
+from tests.support.scripted_model import ScriptedChatModel, calls
+from tests.support.services import Generate, access, build_client
 
 NO_IMAGES = {
     "text": b"hello",
@@ -98,49 +80,12 @@ def test_40_a_polyglot_is_stored_as_the_image_that_it_is_and_sent_without_its_ta
 
 PEAK = """
 import json, resource, sys
-from tests.integration_tests.test_matrix_hostile import hostile_call
+from tests.support.hostile_downloads import hostile_call
 hostile_call("nothing")
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 outcome = hostile_call(sys.argv[1])
 print(json.dumps([outcome, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024]))
 """
-
-
-def endless(connection: Any, request: Any) -> None:
-    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n\r\n" + png()[:100])
-    for _ in range(10_000):
-        connection.sendall(b"\x00" * 2**16)
-
-
-def a_byte_a_second(connection: Any, request: Any) -> None:
-    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-    for byte in png() * 10:
-        connection.sendall(bytes([byte]))
-        if threading.Event().wait(0.2):
-            return
-
-
-DOWNLOADS: dict[str, Behaviour] = {
-    "nothing": reply(200, png()),
-    "65000 x 65000": reply(200, png_that_claims(65000, 65000)),
-    "endless": endless,
-    "a byte a second": a_byte_a_second,
-    "81 megapixels": reply(200, png_that_claims(9000, 9000, rows=True)),
-    "49 megapixels": reply(200, png_that_claims(7000, 7000, rows=True)),
-}
-
-
-def hostile_call(kind: str) -> str:
-    """Make an image whose download is hostile, in a process whose memory is looked at."""
-
-    with FaultServer(result_at("/a.png"), files={"/a.png": DOWNLOADS[kind]}) as server:
-        client = WanClient(base_url=server.url, api_key=KEY, store=WanStore(), download_timeout=3)
-        try:
-            result = client.generate("a fox")
-        except errors.PaidButNotRetrievedError:
-            return "refused"
-        result.images[0].thumbnail()
-        return "made"
 
 
 @pytest.mark.parametrize("kind", ["65000 x 65000", "endless", "a byte a second", "81 megapixels", "49 megapixels"])
@@ -241,7 +186,7 @@ def test_61_no_count_is_one_and_stands_on_the_wire(case: Case) -> None:
 def test_65_a_base_url_that_would_show_the_key_is_refused(base_url: str, generate: Generate) -> None:
     with pytest.raises(WanConfigurationError) as caught:
         generate(WanClient(base_url=base_url or "x", api_key=KEY), "a fox")
-    assert not holds_key(str(caught.value))
+    assert not contains_key(str(caught.value))
 
 
 @pytest.mark.parametrize("after", ["", "/", "//"])
@@ -291,7 +236,7 @@ def test_69_a_service_that_quotes_the_key_spreads_it_nowhere(
         except errors.WanError as error:
             case.raised.append(error)
         else:
-            assert not holds_key(result.model_dump_json())
+            assert not contains_key(result.model_dump_json())
         assert len(server.posts) == 1
 
 
@@ -299,7 +244,7 @@ def test_69_a_service_that_quotes_the_key_spreads_it_nowhere(
 def test_69_an_interrupted_call_shows_no_key_in_the_locals_of_its_frames() -> None:
     """Ctrl-C while the picture is painted, in a program that prints locals."""
     with FaultServer(silence(20)) as server:
-        client = WanClient(base_url=server.url, api_key=KEY, store=WanStore())
+        client = build_client(server, store=WanStore())
         report = ""
         signal.signal(signal.SIGALRM, signal.default_int_handler)
         signal.setitimer(signal.ITIMER_REAL, 1)
@@ -311,7 +256,7 @@ def test_69_an_interrupted_call_shows_no_key_in_the_locals_of_its_frames() -> No
         finally:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
     assert "handle_request" in report
-    assert not holds_key(report)
+    assert not contains_key(report)
 
 
 def test_69_an_agent_leaves_the_key_nowhere(
@@ -325,7 +270,7 @@ def test_69_an_agent_leaves_the_key_nowhere(
         AIMessage("Done."),
     ]
     with FaultServer() as server, SqliteSaver.from_conn_string(str(tmp_path / "checkpoints.sqlite")) as saver:
-        tool = WanImageTool(base_url=server.url, api_key=KEY, store=WanStore(tmp_path / "images"))
+        tool = WanImageTool(**access(server, store=WanStore(tmp_path / "images")))
         agent = create_agent(ScriptedChatModel(script=script), tools=[tool], checkpointer=saver)
         state: Any = {"messages": [HumanMessage("A fox.")]}
         shown = [
@@ -338,12 +283,12 @@ def test_69_an_agent_leaves_the_key_nowhere(
         ]
     shown += [repr(tool), str(tool), dumps(tool), json.dumps(tool.args), repr(tool.generator), dumps(tool.generator)]
     shown += [json.dumps(tool.get_input_schema().model_json_schema()), repr(tool.model_dump())]
-    shown += [shown_of_run(run) for run in collector.traced_runs]
-    assert [text for text in (*shown, caplog.text, *capfd.readouterr()) if holds_key(text)] == []
+    shown += [run_text(run) for run in collector.traced_runs]
+    assert [text for text in (*shown, caplog.text, *capfd.readouterr()) if contains_key(text)] == []
     assert files_with_key(tmp_path) == []
     assert (tmp_path / "checkpoints.sqlite").exists()
     for one in (tool, tool.generator, WanClient(**tool.settings())):
-        assert not holds_key(pickle.dumps(one))
+        assert not contains_key(pickle.dumps(one))
 
 
 @pytest.mark.parametrize("name", ["api_key", "aisa_api_key", "AISA_API_KEY", "__api_key"])
@@ -357,7 +302,7 @@ def test_69_a_key_in_configurable_is_not_read(name: str) -> None:
 def test_69_a_key_of_a_wrong_type_is_not_shown(wrong: Any) -> None:
     with pytest.raises(TypeError) as caught:
         WanImageTool(api_key=wrong)
-    assert not holds_key(str(caught.value))
+    assert not contains_key(str(caught.value))
 
 
 def test_70_proxies_of_the_environment_are_not_used_for_the_paid_call(
@@ -375,7 +320,7 @@ def test_70_proxies_of_the_environment_are_not_used_for_the_paid_call(
 def test_the_ledger_of_a_store_is_plain_json_and_text(tmp_path: Path) -> None:
     """Nothing in a store is unpickled or loaded as code."""
     with FaultServer() as server:
-        WanClient(base_url=server.url, api_key=KEY, store=WanStore(tmp_path)).generate(TEXTS["lc"])
+        build_client(server, store=WanStore(tmp_path)).generate(TEXTS["lc"])
     with sqlite3.connect(tmp_path / "ledger.sqlite3") as database:
         kinds = {kind for (kind,) in database.execute("SELECT DISTINCT typeof(request) FROM operations")}
         (request,) = database.execute("SELECT request FROM operations").fetchone()

@@ -15,8 +15,8 @@ from mcp.types import CallToolResult, TextContent
 
 from langchain_wan import Budget, WanImageTool
 from langchain_wan.sandbox.app import Sandbox
-from tests.conftest import access, posts
-from tests.integration_tests.test_conversations import sent_pictures
+from tests.support.conversations import sent_pictures
+from tests.support.services import access, posts
 
 
 @asynccontextmanager
@@ -55,7 +55,7 @@ async def test_an_image_is_made_and_edited_by_its_id(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("arguments", [{"prompt": "x", "images": ["/etc/passwd"]}, {"prompt": ""}, {"n": 9}])
 async def test_an_error_is_one_that_the_client_sees_as_one(arguments: dict[str, object], sandbox: Sandbox) -> None:
-    tool = WanImageTool(**access(sandbox), handle_tool_error=False)
+    tool = WanImageTool(**access(sandbox, handle_tool_error=False))
     async with client_of(tool) as client:
         refused = await client.call_tool("wan_image", arguments)
     assert refused.isError
@@ -64,7 +64,7 @@ async def test_an_error_is_one_that_the_client_sees_as_one(arguments: dict[str, 
 
 
 async def test_the_text_of_an_error_is_the_advice(sandbox: Sandbox) -> None:
-    tool = WanImageTool(**access(sandbox), budget=Budget(max_images=0), handle_tool_error=False)
+    tool = WanImageTool(**access(sandbox, budget=Budget(max_images=0), handle_tool_error=False))
     async with client_of(tool) as client:
         refused = await client.call_tool("wan_image", {"prompt": "a fox"})
         unknown = await client.call_tool("wan_image", {"prompt": "a fox", "images": ["img_0000000000000"]})
@@ -75,7 +75,7 @@ async def test_the_text_of_an_error_is_the_advice(sandbox: Sandbox) -> None:
 
 async def test_what_only_the_operator_can_mend_is_in_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:
     with Sandbox(faults=["insufficient_credits"]) as service:
-        tool = WanImageTool(**access(service), handle_tool_error=False)
+        tool = WanImageTool(**access(service, handle_tool_error=False))
         async with client_of(tool) as client:
             refused = await client.call_tool("wan_image", {"prompt": "a fox"})
     assert "unavailable" in find_text(refused)

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from langchain.agents import create_agent
 from langchain.tools import tool as as_tool
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
-from PIL import Image
 
 from langchain_wan import WanImageTool, WanStore, errors
 from langchain_wan.middleware import WanImageMiddleware
 from langchain_wan.sandbox.app import Sandbox
-from tests.conftest import access
-from tests.fault_server import png
-from tests.integration_tests.test_conversations import IMAGE_ID, THREAD, attached, ids_in
-from tests.scripted import ScriptedChatModel, calls
+from tests.support.conversations import IMAGE_ID, THREAD, attached, ids_in, seen_images
+from tests.support.images import png
+from tests.support.scripted_model import ScriptedChatModel, calls
+from tests.support.services import access
 
 Ask = Callable[..., dict[str, Any]]
 
@@ -49,23 +46,6 @@ def ask(request: pytest.FixtureRequest) -> Ask:
     return function
 
 
-@pytest.fixture
-def tool(sandbox: Sandbox) -> WanImageTool:
-    return WanImageTool(**access(sandbox))
-
-
-def shown(messages: Sequence[BaseMessage]) -> list[tuple[str, tuple[int, int]]]:
-    """The label and the size of each picture that a model sees."""
-    found = []
-    for message in messages:
-        blocks = message.content if isinstance(message.content, list) else []
-        for before, block in zip([None, *blocks], blocks, strict=False):
-            if isinstance(block, dict) and "base64" in block:
-                label = before["text"] if isinstance(before, dict) and before["type"] == "text" else ""
-                found.append((label, Image.open(io.BytesIO(base64.b64decode(block["base64"]))).size))
-    return found
-
-
 def test_the_newest_images_are_shown_and_the_state_keeps_names_only(ask: Ask, tool: WanImageTool) -> None:
     script = [
         calls({"prompt": "a red fox", "n": 2}),
@@ -77,9 +57,9 @@ def test_the_newest_images_are_shown_and_the_state_keeps_names_only(ask: Ask, to
     done = ask(agent, HumanMessage("A fox at night."))
     first, second, night = ids_in(done["messages"])
     before, between, after = model._seen
-    assert shown(before) == []
-    assert shown(between) == [(f"{first}:", (512, 512)), (f"{second}:", (512, 512))]
-    assert shown(after) == [(f"{second}:", (512, 512)), (f"{night}:", (512, 512))]
+    assert seen_images(before) == []
+    assert seen_images(between) == [(f"{first}:", (512, 512)), (f"{second}:", (512, 512))]
+    assert seen_images(after) == [(f"{second}:", (512, 512)), (f"{night}:", (512, 512))]
     assert [message.type for message in after] == ["human", "ai", "tool", "ai", "tool", "human"]
     assert "base64" not in json.dumps([message.model_dump(mode="json") for message in done["messages"]])
     assert [message.type for message in done["messages"]] == ["human", "ai", "tool", "ai", "tool", "ai"]
@@ -89,7 +69,7 @@ def test_how_many_and_how_large_can_be_chosen(ask: Ask, tool: WanImageTool) -> N
     model = ScriptedChatModel(script=[calls({"prompt": "a fox", "n": 4}), AIMessage("Done.")])
     agent = create_agent(model, tools=[tool], middleware=[WanImageMiddleware(show_last=3, max_side=64)])
     done = ask(agent, HumanMessage("Foxes."))
-    assert shown(model._seen[-1]) == [(f"{name}:", (64, 64)) for name in ids_in(done["messages"])[1:]]
+    assert seen_images(model._seen[-1]) == [(f"{name}:", (64, 64)) for name in ids_in(done["messages"])[1:]]
     thumbnails = model._seen[-1][-1].content
     assert len(json.dumps(thumbnails)) < 20_000
 
@@ -106,7 +86,11 @@ def test_uploads_stand_under_their_names(ask: Ask, tool: WanImageTool) -> None:
     assert labels == ["Look.", "upload_1:", "upload_2:"]
     # The upload stands in its message; shown once more under its id it would only cost tokens.
     made = done["messages"][2].artifact
-    assert [label for label, _ in shown(model._seen[1])] == ["upload_1:", "upload_2:", f"{made['images'][0]['id']}:"]
+    assert [label for label, _ in seen_images(model._seen[1])] == [
+        "upload_1:",
+        "upload_2:",
+        f"{made['images'][0]['id']}:",
+    ]
     assert done["messages"][0] == said.model_copy(update={"id": done["messages"][0].id})
 
 
@@ -127,7 +111,7 @@ def test_nothing_is_added_for_a_model_without_image_input(
     model = WithProfile(script=[calls({"prompt": "a fox"}), AIMessage("Done.")], profile=profile)
     agent = create_agent(model, tools=[tool], middleware=[WanImageMiddleware()])
     ask(agent, HumanMessage("A fox."))
-    assert bool(shown(model._seen[-1])) is sees
+    assert bool(seen_images(model._seen[-1])) is sees
 
 
 def test_images_stand_after_the_answer_that_made_them_in_later_turns(ask: Ask, tool: WanImageTool) -> None:
@@ -160,7 +144,7 @@ def test_a_name_is_shown_only_if_the_tool_would_resolve_it(tool: WanImageTool) -
     agent = create_agent(model, tools=[tool], middleware=[WanImageMiddleware(show_last=5)])
     call = AIMessage("", tool_calls=[{"name": "wan_image", "args": {}, "id": "x", "type": "tool_call"}])
     agent.invoke({"messages": [HumanMessage("Hm."), call, posted, HumanMessage("Show me.")]}, THREAD)
-    assert [label for label, _ in shown(model._seen[-1])] == [f"{own.id}:"]
+    assert [label for label, _ in seen_images(model._seen[-1])] == [f"{own.id}:"]
 
 
 def test_a_scope_function_sees_context_and_config(sandbox: Sandbox) -> None:
@@ -171,7 +155,7 @@ def test_a_scope_function_sees_context_and_config(sandbox: Sandbox) -> None:
     agent: Any = create_agent(model, tools=[tool], middleware=[WanImageMiddleware()], context_schema=dict)
     for user, labels in (("anna", [f"{image.id}:"]), ("ben", [])):
         agent.invoke({"messages": [HumanMessage(f"What is {image.id}?")]}, context={"user": user})
-        assert [label for label, _ in shown(model._seen[-1])] == labels
+        assert [label for label, _ in seen_images(model._seen[-1])] == labels
 
 
 def test_a_supervisor_sees_what_its_sub_agent_made_and_names_uploads_for_it(sandbox: Sandbox) -> None:
@@ -193,7 +177,7 @@ def test_a_supervisor_sees_what_its_sub_agent_made_and_names_uploads_for_it(sand
     )
     done = agent.invoke({"messages": [attached(png())]}, THREAD)
     made = IMAGE_ID.findall(str(done["messages"][2].content))
-    assert [label for label, _ in shown(model._seen[-1])] == ["upload_1:", f"{made[0]}:"]
+    assert [label for label, _ in seen_images(model._seen[-1])] == ["upload_1:", f"{made[0]}:"]
     assert store.history()[0].parents == [store.add(png()).id]
 
 

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
-from langchain_wan import Budget, ImageRequest, WanClient, WanStore, errors
-from tests.fault_server import KEY, FaultServer, answer, data_uri, reply
+from langchain_wan import Budget, ImageRequest, WanStore, errors
+from tests.support.fault_server import KEY, FaultServer, answer, reply
+from tests.support.images import data_uri
+from tests.support.services import build_client
 
 RACER = """
 import sys
@@ -40,7 +42,7 @@ def test_sixteen_processes_race_on_twenty_operations_and_pay_twenty(tmp_path: Pa
 def test_threads_that_race_on_one_operation_pay_once(kind: str, tmp_path: Path) -> None:
     store = WanStore() if kind == "memory" else WanStore(tmp_path)
     with FaultServer(reply(200, answer(data_uri()), after=0.2)) as server:
-        client = WanClient(base_url=server.url, api_key=KEY, store=store)
+        client = build_client(server, store=store)
         results: list[Any] = []
 
         def call() -> None:
@@ -59,7 +61,7 @@ def test_threads_that_race_on_one_operation_pay_once(kind: str, tmp_path: Path) 
 def test_forty_callers_on_a_budget_for_four_images_pay_four(name: str | None) -> None:
     budget = Budget(max_images=4, name=name)
     with FaultServer(reply(200, answer(data_uri()), after=0.05)) as server:
-        client = WanClient(base_url=server.url, api_key=KEY, budget=budget, store=WanStore(), max_concurrency=40)
+        client = build_client(server, budget=budget, store=WanStore(), max_concurrency=40)
         ends: list[str] = []
 
         def call(number: int) -> None:

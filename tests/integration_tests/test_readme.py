@@ -13,9 +13,9 @@ import pytest
 from langchain_core.messages import AIMessage
 
 from langchain_wan.sandbox.app import Sandbox
-from tests.conftest import posts
-from tests.integration_tests.test_agents import ids_in
-from tests.scripted import ScriptedChatModel, calls
+from tests.support.conversations import ids_in
+from tests.support.scripted_model import ScriptedChatModel, calls
+from tests.support.services import posts
 
 INSTALLED = Path(sys.executable).parent
 ROOT = Path(__file__).parents[2]

@@ -8,15 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import pytest
 from PIL import Image, ImageDraw
 
-from langchain_wan import ImageRequest, ImageResult, WanClient, WanStore, errors
-from tests.fault_server import KEY, FaultServer, png
+from langchain_wan import ImageRequest, ImageResult, WanStore, errors
+from tests.support.fault_server import FaultServer
+from tests.support.images import PHOTOGRAPH, photograph_path, png
+from tests.support.services import build_client
 
 Generate = Callable[..., ImageResult]
-PHOTOGRAPH = Path(mpl.get_data_path()) / "sample_data" / "grace_hopper.jpg"
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def sent(generate: Generate) -> Callable[..., list[bytes]]:
 
     def send(*sources: Any) -> list[bytes]:
         with FaultServer() as server:
-            client = WanClient(base_url=server.url, api_key=KEY)
+            client = build_client(server)
             generate(client, ImageRequest(prompt="oil painting", images=sources))
             parts = server.posts[0].json["messages"][0]["content"][:-1]
         urls = [part["image_url"]["url"] for part in parts]
@@ -45,7 +45,7 @@ def large_jpeg(**saved: Any) -> bytes:
 
 
 def test_a_real_photograph_works_from_a_path_bytes_and_pillow(sent: Callable[..., list[bytes]]) -> None:
-    from_path, from_bytes, from_pillow = sent(PHOTOGRAPH, PHOTOGRAPH.read_bytes(), Image.open(PHOTOGRAPH))
+    from_path, from_bytes, from_pillow = sent(photograph_path(), PHOTOGRAPH, Image.open(photograph_path()))
     for data in (from_path, from_bytes, from_pillow):
         assert Image.open(io.BytesIO(data)).size == (512, 600)
     assert from_path == from_bytes
@@ -86,7 +86,7 @@ def test_a_picture_that_breaks_a_rule_is_refused_with_the_rule_before_anything_i
     size: tuple[int, int], generate: Generate
 ) -> None:
     with FaultServer() as server:
-        client = WanClient(base_url=server.url, api_key=KEY)
+        client = build_client(server)
         with pytest.raises(errors.ImageReferenceError, match=r"240 pixels|8 times"):
             generate(client, ImageRequest(prompt="x", images=(png(), png(size=size))))
         assert server.posts == []
@@ -104,11 +104,11 @@ def test_many_large_images_fit_into_one_request(sent: Callable[..., list[bytes]]
 def test_input_images_are_stored_and_are_the_parents(generate: Generate) -> None:
     store = WanStore()
     with FaultServer() as server:
-        client = WanClient(base_url=server.url, api_key=KEY, store=store)
-        result = generate(client, ImageRequest(prompt="x", images=(PHOTOGRAPH,)))
+        client = build_client(server, store=store)
+        result = generate(client, ImageRequest(prompt="x", images=(photograph_path(),)))
     photograph = store.get(result.parents[0])
     assert photograph is not None
-    assert photograph.read() == PHOTOGRAPH.read_bytes()
+    assert photograph.read() == PHOTOGRAPH
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_input_images_are_stored_and_are_the_parents(generate: Generate) -> None
 )
 def test_what_is_no_image_is_refused_before_anything_is_sent(source: Any, generate: Generate) -> None:
     with FaultServer() as server:
-        client = WanClient(base_url=server.url, api_key=KEY)
+        client = build_client(server)
         with pytest.raises(errors.ImageReferenceError) as caught:
             generate(client, ImageRequest(prompt="x", images=(source,)))
         assert caught.value.charged == "no"

@@ -11,28 +11,25 @@ from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
-from langchain_wan import Budget, ImageRequest, ImageResult, WanClient, WanImageTool, WanStore, errors
-from tests.fault_server import KEY, FaultServer, answer, data_uri, drop, png, raw, reply, silence
-from tests.integration_tests.test_agents import ids_in
-from tests.scripted import ScriptedChatModel, calls
+from langchain_wan import Budget, ImageRequest, ImageResult, WanImageTool, WanStore, errors
+from tests.support.conversations import ids_in
+from tests.support.fault_server import KEY, FaultServer, answer, drop, raw, reply, silence
+from tests.support.images import data_uri, png
+from tests.support.scripted_model import ScriptedChatModel, calls
+from tests.support.services import access, build_client
 
 Generate = Callable[..., ImageResult]
 REQUEST = ImageRequest(prompt="a fox", operation_id="mine")
 
 
-def client_of(server: FaultServer, **settings: Any) -> WanClient:
-    return WanClient(base_url=server.url, api_key=KEY, **settings)
-
-
 def test_two_stores_on_one_folder_in_one_process_know_that_a_call_runs(tmp_path: Path) -> None:
     with FaultServer(reply(200, answer(data_uri()), after=0.5)) as server:
-        first, second = (client_of(server, store=WanStore(tmp_path)) for _ in range(2))
+        first, second = (build_client(server, store=WanStore(tmp_path)) for _ in range(2))
         thread = threading.Thread(target=first.generate, args=(REQUEST,))
         thread.start()
         while not server.posts:
@@ -48,7 +45,7 @@ def test_two_stores_on_one_folder_in_one_process_know_that_a_call_runs(tmp_path:
 def test_an_equal_request_after_an_interrupted_download_fetches_and_pays_nothing(tmp_path: Path) -> None:
     with FaultServer(files={"/a.png": [silence(), reply(200, png())]}) as server:
         server._script = [reply(200, answer(f"{server.origin}/a.png"))]
-        client = client_of(server, store=WanStore(tmp_path))
+        client = build_client(server, store=WanStore(tmp_path))
 
         async def broken_off() -> None:
             task = asyncio.create_task(client.agenerate("a fox"))
@@ -64,7 +61,7 @@ def test_an_equal_request_after_an_interrupted_download_fetches_and_pays_nothing
 
 def test_a_repeat_of_an_uncertain_call_says_so_even_where_the_budget_is_full(generate: Generate) -> None:
     with FaultServer(drop) as server:
-        client = client_of(server, store=WanStore(), budget=Budget(max_usd="0.03"))
+        client = build_client(server, store=WanStore(), budget=Budget(max_usd="0.03"))
         for _ in range(2):
             with pytest.raises(errors.PaymentUncertainError):
                 generate(client, "a fox")
@@ -76,7 +73,7 @@ def test_a_repeat_of_an_uncertain_call_says_so_even_where_the_budget_is_full(gen
 def test_twins_wait_even_where_the_budget_is_full() -> None:
     budget = Budget(max_images=1)
     with FaultServer(reply(200, answer(data_uri()), after=0.2)) as server:
-        client = client_of(server, store=WanStore(), budget=budget)
+        client = build_client(server, store=WanStore(), budget=budget)
 
         async def twins() -> list[ImageResult]:
             return list(await asyncio.gather(*(client.agenerate(REQUEST) for _ in range(4))))
@@ -91,7 +88,7 @@ async def test_a_call_cancelled_while_it_is_written_down_releases_its_hold(tmp_p
     store.history()
     other = sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None)
     with FaultServer() as server:
-        client = client_of(server, store=store, budget=budget)
+        client = build_client(server, store=store, budget=budget)
         task = asyncio.create_task(client.agenerate(REQUEST))
         await asyncio.sleep(0)
         other.execute("BEGIN IMMEDIATE")
@@ -111,7 +108,7 @@ async def test_a_call_cancelled_while_it_is_written_down_releases_its_hold(tmp_p
 def test_a_resume_leaves_a_running_download_alone(tmp_path: Path) -> None:
     with FaultServer(files={"/a.png": [reply(200, png(), after=0.6), reply(500)]}) as server:
         server._script = [reply(200, answer(f"{server.origin}/a.png"))]
-        client = client_of(server, store=WanStore(tmp_path))
+        client = build_client(server, store=WanStore(tmp_path))
         results: list[ImageResult] = []
         thread = threading.Thread(target=lambda: results.append(client.generate(REQUEST)))
         thread.start()
@@ -128,7 +125,7 @@ def test_a_resume_leaves_a_running_download_alone(tmp_path: Path) -> None:
 def test_an_image_that_could_not_be_stored_is_resumed_later(tmp_path: Path, generate: Generate) -> None:
     (tmp_path / "blobs").write_text("in the way")
     with FaultServer() as server:
-        client = client_of(server, store=WanStore(tmp_path))
+        client = build_client(server, store=WanStore(tmp_path))
         with pytest.warns(RuntimeWarning, match="memory only"):
             assert generate(client, REQUEST).images[0].read() == png()
         assert [entry.state for entry in client.store.unfinished()] == ["partial"]
@@ -143,7 +140,7 @@ def test_an_image_that_could_not_be_stored_is_resumed_later(tmp_path: Path, gene
 
 def test_what_is_changed_in_a_copy_is_validated_and_never_stands_over_n(generate: Generate) -> None:
     with FaultServer() as server:
-        client = client_of(server, store=WanStore(), budget=Budget(max_usd=1))
+        client = build_client(server, store=WanStore(), budget=Budget(max_usd=1))
         with pytest.raises(errors.InvalidImageRequestError):
             generate(client, REQUEST.model_copy(update={"n": 40}))
         sneaky = ImageRequest(prompt="a wolf", extra_body={"style": "x"})
@@ -157,7 +154,7 @@ def test_resolving_a_paid_call_keeps_what_was_counted(tmp_path: Path) -> None:
     budget = Budget(max_images=4, name="team")
     with FaultServer(files={"/a.png": reply(404)}) as server:
         server._script = [reply(200, answer(*[f"{server.origin}/a.png"] * 3))]
-        client = client_of(server, store=WanStore(tmp_path), budget=budget)
+        client = build_client(server, store=WanStore(tmp_path), budget=budget)
         with pytest.raises(errors.PaidButNotRetrievedError):
             client.generate(REQUEST)
         client.store.resolve("mine", "charged")
@@ -169,7 +166,7 @@ def test_resolving_a_paid_call_keeps_what_was_counted(tmp_path: Path) -> None:
 
 def test_without_a_thread_one_conversation_does_not_know_the_images_of_another() -> None:
     with FaultServer() as server:
-        tool = WanImageTool(base_url=server.url, api_key=KEY, store=WanStore())
+        tool = WanImageTool(**access(server, store=WanStore()))
         model = ScriptedChatModel(
             script=[
                 calls({"prompt": "a fox"}),
@@ -194,7 +191,7 @@ def test_a_view_given_as_the_store_is_the_scope(generate: Generate) -> None:
     store = WanStore()
     with FaultServer() as server:
         hers = store.scoped("anna")
-        result = generate(client_of(server, store=hers), "a fox")
+        result = generate(build_client(server, store=hers), "a fox")
         assert hers.get(result.images[0].id) == result.images[0]
         assert store.scoped("ben").get(result.images[0].id) is None
         assert len(hers.history()) == 1
@@ -204,7 +201,7 @@ def test_a_view_given_as_the_store_is_the_scope(generate: Generate) -> None:
 def test_a_broken_answer_that_quotes_the_key_is_kept_without_it(tmp_path: Path, generate: Generate) -> None:
     cut = f"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\nyour key is {KEY}"
     with FaultServer(raw(cut.encode())) as server, pytest.raises(errors.UnreadableAnswerError):
-        generate(client_of(server, store=WanStore(tmp_path)), "a fox")
+        generate(build_client(server, store=WanStore(tmp_path)), "a fox")
     kept = b"".join(file.read_bytes() for file in (tmp_path / "raw").iterdir())
     assert kept == b"your key is [key]"
 
@@ -227,7 +224,7 @@ def test_urls_that_differ_in_their_query_alone_are_told_apart(generate: Generate
     with FaultServer(files=files) as server:
         urls = [f"{server.origin}/img?id={name}" for name in "AB"]
         server._script = [reply(200, answer(url)) for url in urls]
-        client = client_of(server, store=WanStore())
+        client = build_client(server, store=WanStore())
         first = generate(client, "a fox").images[0]
         second = generate(client, "a wolf").images[0]
         assert client.store._storage.find_by_url(urls[0]) == first
@@ -240,7 +237,7 @@ def test_a_return_to_model_that_fails_loses_nothing() -> None:
         raise KeyError("no template")
 
     with FaultServer() as server:
-        tool = WanImageTool(base_url=server.url, api_key=KEY, store=WanStore(), return_to_model=fail)
+        tool = WanImageTool(**access(server, store=WanStore(), return_to_model=fail))
         message = tool.invoke({"type": "tool_call", "id": "c", "name": "wan_image", "args": {"prompt": "a fox"}})
     assert message.status == "success"
     assert message.artifact["images"]
@@ -262,5 +259,5 @@ def test_all_attempts_of_a_download_share_its_deadline(generate: Generate) -> No
     with FaultServer(files={"/a.png": silence()}) as server:
         server._script = [reply(200, answer(f"{server.origin}/a.png"))]
         with pytest.raises(errors.PaidButNotRetrievedError):
-            generate(client_of(server, store=WanStore(), download_timeout=0.5), "a fox")
+            generate(build_client(server, store=WanStore(), download_timeout=0.5), "a fox")
         assert [request.method for request in server.requests] == ["POST", "GET"]

@@ -15,13 +15,8 @@ from langgraph.prebuilt import ToolNode
 from langgraph.types import RetryPolicy as GraphRetryPolicy
 
 from langchain_wan import WanImageGenerator, WanImageTool, WanStore, errors
-from tests.fault_server import KEY, FaultServer, silence
-from tests.scripted import ScriptedChatModel, calls
-
-
-@pytest.fixture(params=["blocking", "async"])
-def asynchronous(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param == "async")
+from tests.support.fault_server import KEY, FaultServer, silence
+from tests.support.scripted_model import ScriptedChatModel, calls
 
 
 def invoked(runnable: Any, value: Any, asynchronous: bool, config: Any = None) -> Any:

@@ -29,7 +29,8 @@ from langchain_wan._storage.owners import forget_owners
 from langchain_wan._storage.states import STATES
 from langchain_wan.models import ImageResult
 from langchain_wan.settings import WanSettings
-from tests.fault_server import answer, data_uri, png, refusal
+from tests.support.fault_server import answer, refusal
+from tests.support.images import data_uri, png
 
 SERVICE = Endpoint("https://api.aisa.one/v1", SecretStr("sk-test"), None)
 STEPS = int(os.environ.get("MACHINE_STEPS", "2000"))

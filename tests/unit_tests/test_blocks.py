@@ -11,6 +11,7 @@ from langchain_core.messages import HumanMessage
 from langchain_core.messages.content import create_image_block
 
 from langchain_wan._media.blocks import block_source, find_text, is_image_block
+from tests.support.image_blocks import NO_SOURCE
 
 URL = "https://example.com/a.png"
 DATA = "iVBORw0KGgo="
@@ -44,18 +45,6 @@ FORMS: dict[str, tuple[dict[str, Any], str | bytes]] = {
     "LangChain.js url": ({"type": "image", "mimeType": "image/png", "url": URL}, URL),
     "Wan's own part": ({"type": "image", "image": URL}, URL),
     "bytes": ({"type": "image", "base64": b"\x89PNG"}, b"\x89PNG"),
-}
-
-NO_SOURCE: dict[str, dict[str, Any]] = {
-    "file id": {"type": "image", "file_id": "file-1"},
-    "OpenAI responses file id": {"type": "input_image", "file_id": "file-1"},
-    "Anthropic file": {"type": "image", "source": {"type": "file", "file_id": "file-1"}},
-    "type alone": {"type": "image"},
-    "empty fields": {"type": "image", "url": "", "base64": "", "data": ""},
-    "empty image_url": {"type": "image_url", "image_url": {}},
-    "image_url of numbers": {"type": "image_url", "image_url": {"url": 5}},
-    "list in place of a URL": {"type": "image", "url": [URL]},
-    "number as data": {"type": "image", "data": 5},
 }
 
 NO_IMAGES = {

@@ -15,9 +15,9 @@ from langchain_wan import WanClient, WanStore, __version__
 from langchain_wan.cli.app import app
 from langchain_wan.errors import PaidButNotRetrievedError
 from langchain_wan.sandbox.app import Sandbox
-from tests.conftest import posts
+from tests.support.conversations import IMAGE_ID
+from tests.support.services import posts
 
-IMAGE_ID = re.compile(r"img_[0-9a-z]{13}")
 runner = CliRunner()
 
 

@@ -20,8 +20,9 @@ from langchain_wan._net.addresses import parse_target
 from langchain_wan._net.messages import Lost, Outcome, Reply
 from langchain_wan._tool.conversation import Conversation
 from langchain_wan.models import CROCKFORD, IMAGE_ID, GeneratedImage, image_id
-from tests.unit_tests.test_blocks import NO_SOURCE
-from tests.unit_tests.test_flow import Script, answer, in_base64, png
+from tests.support.flow_script import Script, image_reply
+from tests.support.image_blocks import NO_SOURCE
+from tests.support.images import in_base64, png
 
 URL = "https://files.example.com/photo.png?Signature=abc"
 
@@ -52,7 +53,7 @@ def make(
     """Edit the images that a model names in a conversation."""
     conversation = Conversation(store, messages, thread)
     call = Call(scope=store.scope, by_model=True, conversation=conversation)
-    played = Script([answer(in_base64("blue"))], files)
+    played = Script([image_reply(in_base64(png("blue")))], files)
     played.make(ImageRequest(prompt="edit", images=names), call, store=store, reference_urls=urls)
     return played
 
@@ -72,7 +73,7 @@ def test_an_upload_by_url_is_downloaded_once_and_becomes_an_id(store: WanStore) 
     # The URL may have expired since: nothing is downloaded any more.
     again = Conversation(store, messages, "1")
     request = ImageRequest(prompt="once more", images=("upload_1",))
-    script = Script([answer(in_base64("blue"))])
+    script = Script([image_reply(in_base64(png("blue")))])
     script.make(request, Call(scope="anna", by_model=True, conversation=again), store=store, reference_urls="fetch")
     assert sent(script) == [png()]
 
@@ -215,7 +216,7 @@ def test_a_result_read_back_in_a_new_process_is_edited_through_its_url() -> None
     message = carrying(url)
     message.artifact |= {"model": "wan2.7-image", "prompt": "a fox", "cost_usd": "0.030", "operation_id": "x"}
     result = ImageResult.from_message(message, WanStore())
-    script = Script([answer(in_base64("blue"))], {url: [Reply(200, {}, png())]})
+    script = Script([image_reply(in_base64(png("blue")))], {url: [Reply(200, {}, png())]})
     script.make(result.images[0].edit("make it night"))
     assert sent(script) == [png()]
     gone = result.images[0].model_copy(update={"url": None})

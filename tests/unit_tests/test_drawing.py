@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-from importlib.util import find_spec
 from itertools import combinations
-from pathlib import Path
 from statistics import correlation, fmean
 from typing import Any
 
@@ -13,6 +11,7 @@ import pytest
 from PIL import Image, ImageChops, ImageOps, ImageStat
 
 from langchain_wan.sandbox.drawing import draw
+from tests.support.images import PHOTOGRAPH, encode
 
 FOX = "a red fox in fresh snow"
 CITY = "a city at sunset"
@@ -48,12 +47,6 @@ def difference(one: bytes, other: bytes) -> float:
     return fmean(ImageStat.Stat(ImageChops.difference(drawn(one), drawn(other))).mean)
 
 
-def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
-
-
 @pytest.fixture(scope="module")
 def fox() -> bytes:
     return picture(FOX)
@@ -62,15 +55,6 @@ def fox() -> bytes:
 @pytest.fixture(scope="module")
 def city() -> bytes:
     return picture(CITY)
-
-
-@pytest.fixture(scope="module")
-def photo() -> bytes:
-    """A real photograph; its package need not be imported for that."""
-    spec = find_spec("matplotlib")
-    assert spec is not None
-    assert spec.origin is not None
-    return (Path(spec.origin).parent / "mpl-data" / "sample_data" / "grace_hopper.jpg").read_bytes()
 
 
 @pytest.mark.parametrize("size", [(768, 768), (1024, 1024), (272, 2172), (2172, 272), (1280, 720), (4096, 512)])
@@ -150,8 +134,8 @@ def test_the_prompt_stands_on_the_picture() -> None:
     assert ink[1][2] > ink[0][2] + 100
 
 
-def test_every_picture_says_sandbox(fox: bytes, photo: bytes) -> None:
-    pictures = [fox, picture("a city at night"), picture("make it night", references=[photo]), picture("x" * 400)]
+def test_every_picture_says_sandbox(fox: bytes) -> None:
+    pictures = [fox, picture("a city at night"), picture("make it night", references=[PHOTOGRAPH]), picture("x" * 400)]
     corners = [opened(data).crop((640, 700, 768, 768)).convert("L") for data in pictures]
     letters = [corner.point([0] * 200 + [255] * 56).getbbox() for corner in corners]
     assert letters[0] is not None
@@ -159,8 +143,8 @@ def test_every_picture_says_sandbox(fox: bytes, photo: bytes) -> None:
 
 
 @pytest.mark.parametrize("instruction", [*INSTRUCTIONS, "surprise me", "remove the hat", "in winter", "vintage"])
-def test_an_edit_resembles_its_parent_more_than_another_picture(instruction: str, fox: bytes, photo: bytes) -> None:
-    for parent, other in ((fox, photo), (photo, fox)):
+def test_an_edit_resembles_its_parent_more_than_another_picture(instruction: str, fox: bytes) -> None:
+    for parent, other in ((fox, PHOTOGRAPH), (PHOTOGRAPH, fox)):
         edit = drawn(picture(instruction, references=[parent]))
         same, else_ = (ImageOps.fit(opened(data), (768, 768), centering=(0.5, 0.4)) for data in (parent, other))
         assert likeness(edit, same.crop((0, 0, *edit.size))) > likeness(edit, else_.crop((0, 0, *edit.size))) + 0.1
@@ -183,24 +167,24 @@ def test_an_edit_can_be_mirrored(fox: bytes) -> None:
     assert likeness(edit, ImageOps.mirror(parent)) > likeness(edit, parent) + 0.1
 
 
-def test_a_figure_can_be_added(photo: bytes) -> None:
-    plain, added = (drawn(picture(prompt, references=[photo])) for prompt in ("with love", "add a cat at night"))
-    assert opened(picture("add a cat", references=[photo])).size == (768, 768)
+def test_a_figure_can_be_added() -> None:
+    plain, added = (drawn(picture(prompt, references=[PHOTOGRAPH])) for prompt in ("with love", "add a cat at night"))
+    assert opened(picture("add a cat", references=[PHOTOGRAPH])).size == (768, 768)
     assert likeness(plain.crop((0, 0, 300, 300)), added.crop((0, 0, 300, 300))) > 0.5
     assert likeness(plain.crop((450, 380, 768, 670)), added.crop((450, 380, 768, 670))) < 0.5
 
 
 @pytest.mark.parametrize("size", [(1024, 576), (576, 1024)], ids=["wide", "tall"])
-def test_two_references_stand_beside_each_other(size: tuple[int, int], photo: bytes, city: bytes) -> None:
+def test_two_references_stand_beside_each_other(size: tuple[int, int], city: bytes) -> None:
     width, height = size
-    both = opened(picture("together", width=width, height=height, references=[photo, city]))
+    both = opened(picture("together", width=width, height=height, references=[PHOTOGRAPH, city]))
     half = (width // 2, height) if width > height else (width, height // 2)
     last = (width - half[0], height - half[1])
     first_part = both.crop((0, 0, half[0], half[1] - 120))
     second_part = both.crop((*last, width, height)).crop((0, 0, half[0], half[1] - 120))
     first, second = (
         ImageOps.fit(opened(data), half, centering=(0.5, 0.4)).crop((0, 0, half[0], half[1] - 120))
-        for data in (photo, city)
+        for data in (PHOTOGRAPH, city)
     )
     assert likeness(first_part, first) > 0.8
     assert likeness(first_part, first) > likeness(first_part, second)
@@ -216,21 +200,21 @@ def test_a_reference_that_nobody_saw_is_a_neutral_panel() -> None:
     assert max(ImageStat.Stat(panel.resize((8, 8))).stddev) < 40
 
 
-def test_a_photo_that_was_turned_is_drawn_upright(photo: bytes) -> None:
-    lying = opened(photo).rotate(90, expand=True)
+def test_a_photo_that_was_turned_is_drawn_upright() -> None:
+    lying = opened(PHOTOGRAPH).rotate(90, expand=True)
     exif = Image.Exif()
     exif[0x0112] = 6  # turn it clockwise to see it upright
-    turned = encoded(lying, "JPEG", quality=95, exif=exif)
-    upright = picture("in purple", references=[photo])
+    turned = encode(lying, "JPEG", quality=95, exif=exif)
+    upright = picture("in purple", references=[PHOTOGRAPH])
     assert likeness(drawn(picture("in purple", references=[turned])), drawn(upright)) > 0.98
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "WEBP"])
 def test_references_of_the_documented_kinds_are_read(kind: str, fox: bytes) -> None:
-    assert opened(picture("at dusk", references=[encoded(opened(fox), kind)])).size == (768, 768)
+    assert opened(picture("at dusk", references=[encode(opened(fox), kind)])).size == (768, 768)
 
 
 def test_what_is_no_image_is_refused(fox: bytes) -> None:
-    for data in (b"", b"not an image", fox[: len(fox) // 2], encoded(opened(fox), "GIF")):
+    for data in (b"", b"not an image", fox[: len(fox) // 2], encode(opened(fox), "GIF")):
         with pytest.raises(ValueError, match="not a readable image"):
             picture("at dusk", references=[data])

@@ -3,105 +3,30 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from PIL import Image
-from pydantic import SecretStr
 
 from langchain_wan import errors
-from langchain_wan._call.flow import generation
-from langchain_wan._call.job import Call, Job
-from langchain_wan._call.steps import Acquire, Flow, Notify, Release, Send, SendAll, Sleep, Step, Work
-from langchain_wan._net.endpoint import Endpoint
+from langchain_wan._call.job import Call
 from langchain_wan._net.messages import Lost, NotSent, Outcome, Reply
 from langchain_wan.budget import Budget
-from langchain_wan.models import ImageResult
 from langchain_wan.requests import ImageRequest
 from langchain_wan.retry import RetryPolicy
-from langchain_wan.settings import WanSettings
 from langchain_wan.store import WanStore
-
-SERVICE = Endpoint("https://api.aisa.one/v1", SecretStr("sk-test"), None)
-
-
-def png(colour: str = "red", size: tuple[int, int] = (300, 300)) -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", size, colour).save(out, "PNG")
-    return out.getvalue()
-
-
-def answer(*images: str, status: int = 200) -> Reply:
-    choices = [{"message": {"content": [{"type": "image", "image": image}]}} for image in images]
-    return Reply(status, {}, json.dumps({"choices": choices}).encode())
+from tests.support.flow_script import Script, image_reply
+from tests.support.images import in_base64, png
 
 
 def refusal(status: int, code: str, headers: dict[str, str] | None = None) -> Reply:
     return Reply(status, headers or {}, json.dumps({"error": {"code": code, "message": "no"}}).encode())
 
 
-def in_base64(colour: str = "red") -> str:
-    return base64.b64encode(png(colour)).decode()
-
-
-class Script:
-    """Carries out a flow: requests are answered from a list, sleeping moves the clock."""
-
-    def __init__(self, outcomes: list[Outcome], files: dict[str, list[Outcome]] | None = None) -> None:
-        self.outcomes = outcomes
-        self.files = files or {}
-        self.now = 1000.0
-        self.sent: list[dict[str, Any]] = []
-        self.slept: list[float] = []
-        self.stages: list[str] = []
-        self.steps: list[str] = []
-
-    def perform(self, step: Step) -> Any:
-        self.steps.append(type(step).__name__)
-        match step:
-            case Work(function):
-                return function()
-            case Notify(event):
-                self.stages.append(event["stage"])
-            case Sleep(seconds):
-                self.slept.append(seconds)
-                self.now += seconds
-            case Send(request, timeout):
-                assert timeout == 330
-                self.sent.append(json.loads(request.body))
-                return self.outcomes.pop(0)
-            case SendAll():
-                return [step.each(place, self.files[url].pop(0)) for place, url in enumerate(step.urls)]
-            case Acquire() | Release():
-                pass
-        return None
-
-    def run(self, flow: Flow[ImageResult]) -> ImageResult:
-        try:
-            step = next(flow)
-            while True:
-                try:
-                    outcome = self.perform(step)
-                except errors.WanError as error:
-                    step = flow.throw(error)
-                else:
-                    step = flow.send(outcome)
-        except StopIteration as done:
-            result: ImageResult = done.value
-            return result
-
-    def make(self, request: ImageRequest | None = None, call: Call | None = None, **settings: Any) -> ImageResult:
-        made = WanSettings(**{"store": WanStore(), **settings})
-        job = Job(request or ImageRequest(prompt="a fox"), made, SERVICE, call or Call(), lambda: self.now)
-        return self.run(generation(job))
-
-
 def test_a_generation_tells_each_stage_and_pays_once() -> None:
-    script = Script([answer(in_base64())])
+    script = Script([image_reply(in_base64(png()))])
     result = script.make()
     assert script.stages == ["queued", "submitted", "answered", "stored", "done"]
     assert len(script.sent) == 1
@@ -112,7 +37,9 @@ def test_a_generation_tells_each_stage_and_pays_once() -> None:
 def test_images_are_billed_as_they_came_even_where_fewer_or_more_than_asked() -> None:
     for count in (1, 3):
         budget = Budget(max_usd=1)
-        result = Script([answer(*[in_base64()] * count)]).make(ImageRequest(prompt="a fox", n=2), budget=budget)
+        result = Script([image_reply(*[in_base64(png())] * count)]).make(
+            ImageRequest(prompt="a fox", n=2), budget=budget
+        )
         assert len(result.images) == count
         assert budget.spent_usd == result.cost_usd == Decimal("0.030") * count
         assert budget.held_usd == 0
@@ -123,7 +50,7 @@ def test_images_are_billed_as_they_came_even_where_fewer_or_more_than_asked() ->
     [NotSent("no connection could be made"), refusal(429, "rate_limit_exceeded"), refusal(429, "upstream_rate_limit")],
 )
 def test_what_certainly_did_no_work_is_sent_again(first: Outcome) -> None:
-    script = Script([first, answer(in_base64())])
+    script = Script([first, image_reply(in_base64(png()))])
     assert len(script.make().images) == 1
     assert len(script.sent) == 2
     assert script.stages == ["queued", "submitted", "retrying", "submitted", "answered", "stored", "done"]
@@ -131,7 +58,7 @@ def test_what_certainly_did_no_work_is_sent_again(first: Outcome) -> None:
 
 
 def test_the_service_sets_the_pace_of_a_retry() -> None:
-    script = Script([refusal(429, "rate_limit_exceeded", {"retry-after": "7"}), answer(in_base64())])
+    script = Script([refusal(429, "rate_limit_exceeded", {"retry-after": "7"}), image_reply(in_base64(png()))])
     script.make()
     assert script.slept == [7.0]
 
@@ -189,15 +116,15 @@ def test_an_unknown_price_refuses_before_anything_is_done() -> None:
 
 def test_prices_of_the_settings_stand_over_the_table() -> None:
     prices = {"wan9": Decimal("0.5"), "wan2.7-image": Decimal("0.01")}
-    assert Script([answer(in_base64())]).make(
+    assert Script([image_reply(in_base64(png()))]).make(
         ImageRequest(prompt="x", model="wan9"), prices=prices
     ).cost_usd == Decimal("0.5")
-    assert Script([answer(in_base64())]).make(prices=prices).cost_usd == Decimal("0.01")
+    assert Script([image_reply(in_base64(png()))]).make(prices=prices).cost_usd == Decimal("0.01")
 
 
 def test_a_budget_that_is_used_up_stops_the_call_before_it_is_sent() -> None:
     budget = Budget(max_images=2)
-    script = Script([answer(in_base64(), in_base64("blue"))])
+    script = Script([image_reply(in_base64(png()), in_base64(png("blue")))])
     script.make(ImageRequest(prompt="a fox", n=2), budget=budget)
     with pytest.raises(errors.BudgetExceededError) as caught:
         script.make(budget=budget)
@@ -208,14 +135,14 @@ def test_a_budget_that_is_used_up_stops_the_call_before_it_is_sent() -> None:
 def test_a_budget_function_is_called_with_the_runtime() -> None:
     budgets = {"anna": Budget(max_images=1), "ben": Budget(max_images=0)}
     budget: Callable[[Any], Budget] = lambda runtime: budgets[runtime]  # noqa: E731  short
-    Script([answer(in_base64())]).make(call=Call(runtime="anna"), budget=budget)
+    Script([image_reply(in_base64(png()))]).make(call=Call(runtime="anna"), budget=budget)
     with pytest.raises(errors.BudgetExceededError):
         Script([]).make(call=Call(runtime="ben"), budget=budget)
 
 
 def test_a_budget_function_that_makes_a_new_one_for_each_call_is_a_mistake() -> None:
     budget: Callable[[Any], Budget] = lambda runtime: Budget(max_images=1)  # noqa: E731  short
-    Script([answer(in_base64())]).make(budget=budget)
+    Script([image_reply(in_base64(png()))]).make(budget=budget)
     with pytest.raises(errors.WanConfigurationError, match="unnamed Budget"):
         Script([]).make(budget=budget)
 
@@ -223,7 +150,7 @@ def test_a_budget_function_that_makes_a_new_one_for_each_call_is_a_mistake() -> 
 def test_a_download_that_may_pass_is_tried_three_times_and_one_that_expired_once() -> None:
     urls = [f"https://cdn.example.com/{name}.png" for name in "abc"]
     bad, gone, good = Reply(500, {}, b""), Reply(403, {}, b"expired"), Reply(200, {}, png())
-    script = Script([answer(*urls)], {urls[0]: [bad, bad, good], urls[1]: [gone], urls[2]: [good]})
+    script = Script([image_reply(*urls)], {urls[0]: [bad, bad, good], urls[1]: [gone], urls[2]: [good]})
     result = script.make(ImageRequest(prompt="a fox", n=3))
     assert len(result.images) == 2
     assert [(failure.index, failure.reason, failure.retryable) for failure in result.failures] == [
@@ -235,7 +162,7 @@ def test_a_download_that_may_pass_is_tried_three_times_and_one_that_expired_once
 
 def test_no_image_at_all_is_an_error_that_says_it_was_paid() -> None:
     url = "https://cdn.example.com/a.png"
-    script = Script([answer(url)], {url: [Reply(404, {}, b"")]})
+    script = Script([image_reply(url)], {url: [Reply(404, {}, b"")]})
     with pytest.raises(errors.PaidButNotRetrievedError) as caught:
         script.make()
     assert caught.value.charged == "yes"
@@ -243,8 +170,8 @@ def test_no_image_at_all_is_an_error_that_says_it_was_paid() -> None:
 
 
 def test_one_broken_image_does_not_lose_the_others() -> None:
-    images = [in_base64("red"), "!!!!", base64.b64encode(b"<html>").decode(), in_base64("blue")]
-    result = Script([answer(*images)]).make(ImageRequest(prompt="a fox", n=4))
+    images = [in_base64(png("red")), "!!!!", base64.b64encode(b"<html>").decode(), in_base64(png("blue"))]
+    result = Script([image_reply(*images)]).make(ImageRequest(prompt="a fox", n=4))
     assert [image.read() for image in result.images] == [png("red"), png("blue")]
     assert [failure.index for failure in result.failures] == [1, 2]
 
@@ -252,7 +179,7 @@ def test_one_broken_image_does_not_lose_the_others() -> None:
 def test_a_finished_operation_is_returned_and_nothing_is_sent() -> None:
     store = WanStore()
     request = ImageRequest(prompt="a fox", operation_id="mine")
-    first = Script([answer(in_base64())]).make(request, store=store)
+    first = Script([image_reply(in_base64(png()))]).make(request, store=store)
     again = Script([]).make(request, store=store)
     assert again.replayed
     assert not first.replayed
@@ -268,7 +195,7 @@ def test_a_refused_operation_frees_its_id() -> None:
         Script([refusal(400, "invalid_parameter_error")]).make(
             ImageRequest(prompt="a", operation_id="mine"), store=store
         )
-    result = Script([answer(in_base64())]).make(ImageRequest(prompt="b", operation_id="mine"), store=store)
+    result = Script([image_reply(in_base64(png()))]).make(ImageRequest(prompt="b", operation_id="mine"), store=store)
     assert not result.replayed
 
 
@@ -280,7 +207,7 @@ def test_on_image_is_called_once_each_and_its_url_becomes_the_images_url() -> No
         seen.append(image.id)
         return f"https://my.bucket.example.com/{image.id}.png"
 
-    result = Script([answer(in_base64(), in_base64("blue"))]).make(
+    result = Script([image_reply(in_base64(png()), in_base64(png("blue")))]).make(
         ImageRequest(prompt="a", n=2), on_image=keep, store=store
     )
     assert seen == [image.id for image in result.images]
@@ -295,21 +222,23 @@ def test_an_on_image_that_fails_loses_nothing() -> None:
         raise OSError("bucket is gone")
 
     with pytest.warns(RuntimeWarning, match="on_image failed"):
-        result = Script([answer(in_base64())]).make(on_image=fail)
+        result = Script([image_reply(in_base64(png()))]).make(on_image=fail)
     assert result.images[0].read() == png()
 
 
 def test_a_service_that_refuses_data_uris_gets_urls_once_and_is_remembered() -> None:
     store = WanStore()
     url = "https://cdn.example.com/parent.png"
-    parent = Script([answer(url)], {url: [Reply(200, {}, png())]}).make(store=store).images[0]
-    script = Script([refusal(400, "InvalidURL"), answer(in_base64("blue")), answer(in_base64("blue"))])
+    parent = Script([image_reply(url)], {url: [Reply(200, {}, png())]}).make(store=store).images[0]
+    script = Script(
+        [refusal(400, "InvalidURL"), image_reply(in_base64(png("blue"))), image_reply(in_base64(png("blue")))]
+    )
     script.make(parent.edit("make it blue"), store=store)
     script.make(parent.edit("make it blue"), store=store)
     shown = [sent["messages"][0]["content"][0]["image_url"]["url"] for sent in script.sent]
     assert shown[0].startswith("data:image/png;base64,")
     assert shown[1:] == [url, url]
-    script = Script([answer(in_base64("blue"))])
+    script = Script([image_reply(in_base64(png("blue")))])
     script.make(parent.edit("make it blue"), store=store, send_references="data")
     assert script.sent[0]["messages"][0]["content"][0]["image_url"]["url"].startswith("data:")
 
@@ -317,8 +246,8 @@ def test_a_service_that_refuses_data_uris_gets_urls_once_and_is_remembered() -> 
 def test_references_go_as_urls_where_that_is_asked_for() -> None:
     store = WanStore()
     url = "https://cdn.example.com/parent.png"
-    parent = Script([answer(url)], {url: [Reply(200, {}, png())]}).make(store=store).images[0]
-    script = Script([answer(in_base64("blue"))])
+    parent = Script([image_reply(url)], {url: [Reply(200, {}, png())]}).make(store=store).images[0]
+    script = Script([image_reply(in_base64(png("blue")))])
     script.make(parent.edit("make it blue"), store=store, send_references="url")
     assert script.sent[0]["messages"][0]["content"][0]["image_url"]["url"] == url
     with pytest.raises(errors.ImageReferenceError, match="URL"):

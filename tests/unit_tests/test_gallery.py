@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from langchain_wan._media.html import Branch, Card, gallery, tree
+from tests.support.html_fragments import Parsed, check_fragment
 
 PNG = b"\x89PNG\r\n\x1a\n and so on"
 HOSTILE = [
@@ -25,31 +25,6 @@ HOSTILE = [
     "&lt;script&gt;&amp;quot;",
     "\x00<\u202eiframe>",
 ]
-
-
-class Parsed(HTMLParser):
-    """The tags, attributes and text that a browser would see."""
-
-    def __init__(self, fragment: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
-        self.open: list[str] = []
-        self.text = ""
-        self.feed(fragment)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += attrs
-        if tag != "img":
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
 
 
 def test_each_image_is_shown_inline_with_its_caption() -> None:
@@ -83,16 +58,7 @@ def check(title: str, caption: str) -> None:
     cards = [Card(PNG, caption, title, [(PNG, caption), (None, title)]), Card(None, caption)]
     branch = Branch(cards[0], [Branch(cards[1]), Branch(cards[0])])
     for shown, pictures in ((gallery(title, cards), 2), (tree(branch), 4)):
-        checked(shown, pictures)
-
-
-def checked(fragment: str, pictures: int) -> None:
-    parsed = Parsed(fragment)
-    assert set(parsed.tags) == {"div", "figure", "img", "figcaption"}
-    assert parsed.tags.count("img") == pictures
-    assert {name for name, _ in parsed.attributes} == {"style", "src", "alt", "title"}
-    assert all(value and "url(" not in value for name, value in parsed.attributes if name == "style")
-    assert parsed.open == []
+        check_fragment(shown, pictures)
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -10,9 +10,10 @@ import pytest
 
 from langchain_wan import ImageRequest, WanClient, WanStore
 from langchain_wan.sandbox.app import Sandbox
-from tests.conftest import access
-from tests.fault_server import FaultServer, answer, data_uri, png, reply
-from tests.unit_tests.test_gallery import checked
+from tests.support.fault_server import FaultServer, answer, reply
+from tests.support.html_fragments import check_fragment
+from tests.support.images import data_uri, png
+from tests.support.services import access
 
 
 @pytest.fixture(params=["memory", "disk"])
@@ -35,7 +36,7 @@ def test_an_edit_of_a_combination_knows_all_that_it_came_from(client: WanClient)
     ]
     assert found.parents[0].parents[1].image == photo
     assert asyncio.run(client.store.alineage(night.id)) == found
-    checked(found._repr_html_(), pictures=4)
+    check_fragment(found._repr_html_(), pictures=4)
 
 
 def test_it_is_known_after_a_restart_and_without_a_deleted_parent(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -72,7 +73,7 @@ def test_a_gallery_shows_what_each_image_was_made_from(client: WanClient) -> Non
     fox = client.generate({"prompt": "a fox", "n": 2})
     night = client.generate(fox.combine("together, at night"))
     html = night._repr_html_()
-    checked(html, pictures=3)
+    check_fragment(html, pictures=3)
     assert all(image.id in html for image in (*fox.images, *night.images))
     assert "1024x1024 · $0.03" in html
     assert len(html) < 60_000

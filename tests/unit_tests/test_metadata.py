@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import random
 import struct
-import zlib
 from typing import Any
 
 import pytest
@@ -14,19 +12,14 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from langchain_wan._media.metadata import SEARCHED, has_only_pixels, is_complete_jpeg
+from tests.support.images import encode, png_chunk
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def file(kind: str, mode: str = "RGB", **options: Any) -> bytes:
-    out = io.BytesIO()
     noise = random.Random(1).randbytes(256 * 250)
-    Image.frombytes("L", (256, 250), noise).convert(mode).save(out, kind, **options)
-    return out.getvalue()
-
-
-def chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    return encode(Image.frombytes("L", (256, 250), noise).convert(mode), kind, **options)
 
 
 def segment(marker: int, body: bytes) -> bytes:
@@ -77,7 +70,7 @@ def test_a_picture_that_is_cut_off_is_never_only_pixels(name: str) -> None:
 
 @pytest.mark.parametrize("kind", [b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"tIME", b"acTL", b"prVt", b"iDOT"])
 def test_any_other_chunk_of_a_png_is_metadata_before_and_behind_the_pixels(kind: bytes) -> None:
-    data, extra = PLAIN["PNG"][1], chunk(kind, b"k\x00v")
+    data, extra = PLAIN["PNG"][1], png_chunk(kind, b"k\x00v")
     assert not has_only_pixels(data[:33] + extra + data[33:], "image/png")
     assert not has_only_pixels(data[:-12] + extra + data[-12:], "image/png")
 

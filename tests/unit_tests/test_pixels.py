@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import io
 import random
 import struct
 import zlib
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,26 +26,12 @@ from langchain_wan._media.encode import (
     wire_form,
 )
 from langchain_wan._media.formats import NotAnImageError, Picture, UnfitImageError
+from tests.support.images import PHOTOGRAPH, encode, png_chunk
 
 SECRET = b"Jane Doe at home"
 RED, GREEN, BLUE, YELLOW = (220, 30, 30), (30, 180, 30), (30, 30, 220), (230, 220, 40)
 CORNERS = (RED, GREEN, BLUE, YELLOW)  # upright: top left, top right, bottom left, bottom right
 ORIENTATION, GPS, MAKER = 0x0112, 0x8825, 0x010F
-
-
-@lru_cache
-def photo() -> bytes:
-    """A real photograph, of Grace Hopper; it comes with matplotlib."""
-    spec = importlib.util.find_spec("matplotlib")
-    assert spec is not None
-    assert spec.submodule_search_locations
-    return (Path(spec.submodule_search_locations[0]) / "mpl-data/sample_data/grace_hopper.jpg").read_bytes()
-
-
-def file(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    out = io.BytesIO()
-    image.save(out, kind, **options)
-    return out.getvalue()
 
 
 def plain(width: int, height: int, colour: Any = RED, mode: str = "RGB") -> Image.Image:
@@ -103,15 +86,11 @@ def turned(image: Image.Image, orientation: int) -> bytes:
     }[orientation]
     for step in undo:
         image = image.transpose(step)
-    return file(image, "JPEG", exif=exif(tag274=orientation), quality=80)
-
-
-def chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    return encode(image, "JPEG", exif=exif(tag274=orientation), quality=80)
 
 
 def png_header(width: int, height: int) -> bytes:
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
 
 
 def png_with(late: bytes = b"", early: bytes = b"", image: Image.Image | None = None) -> bytes:
@@ -123,7 +102,7 @@ def png_with(late: bytes = b"", early: bytes = b"", image: Image.Image | None = 
 
 def jpeg_with(marker: int, payload: bytes) -> bytes:
     """A JPEG with one more segment."""
-    data = file(quarters(300, 300), "JPEG")
+    data = encode(quarters(300, 300), "JPEG")
     return data[:2] + bytes((0xFF, marker)) + struct.pack(">H", len(payload) + 2) + payload + data[2:]
 
 
@@ -147,17 +126,17 @@ def opened(data: bytes) -> Image.Image:
     ],
 )
 def test_type_and_size_are_read_from_the_bytes(kind: str, mime_type: str, extension: str) -> None:
-    found = inspect(file(quarters(320, 250), kind))
+    found = inspect(encode(quarters(320, 250), kind))
     assert found == Picture(mime_type, 320, 250)
     assert found.extension == extension
 
 
 def test_a_real_photograph_is_read() -> None:
-    assert inspect(photo()) == Picture("image/jpeg", 512, 600)
+    assert inspect(PHOTOGRAPH) == Picture("image/jpeg", 512, 600)
 
 
 def test_a_phones_double_picture_is_a_jpeg() -> None:
-    data = file(quarters(320, 250), "MPO", save_all=True, append_images=[plain(320, 250)])
+    data = encode(quarters(320, 250), "MPO", save_all=True, append_images=[plain(320, 250)])
     assert inspect(data) == Picture("image/jpeg", 320, 250)
 
 
@@ -198,7 +177,7 @@ def test_what_is_no_image_is_refused(data: bytes) -> None:
 
 @pytest.mark.parametrize("kind", ["TIFF", "ICO", "PPM", "PCX", "TGA", "ICNS", "JPEG2000", "PDF", "EPS", "SGI"])
 def test_formats_with_large_or_dangerous_decoders_are_never_opened(kind: str) -> None:
-    data = file(quarters(256, 256), kind)
+    data = encode(quarters(256, 256), kind)
     with pytest.raises(NotAnImageError):
         inspect(data)
 
@@ -220,7 +199,7 @@ def test_a_refusal_quotes_nothing_of_the_bytes() -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 def test_an_image_that_is_cut_off_anywhere_is_noticed(kind: str) -> None:
-    whole = file(noisy(256, 256), kind)
+    whole = encode(noisy(256, 256), kind)
     inspect(whole)
     last = len(whole) - 8  # behind it, a PNG lacks nothing but the checksum of its end
     cuts = [*range(0, 100, 7), *range(100, last, max(1, len(whole) // 60)), last - 12, last - 5, last]
@@ -237,7 +216,7 @@ def test_an_image_that_is_cut_off_anywhere_is_noticed(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
 @pytest.mark.parametrize("part", [0.3, 0.6, 0.9])
 def test_an_image_that_is_cut_off_is_never_sent_as_a_reference(kind: str, part: float) -> None:
-    whole = file(noisy(300, 300), kind)
+    whole = encode(noisy(300, 300), kind)
     with pytest.raises(NotAnImageError):
         wire_form(whole[: int(len(whole) * part)])
 
@@ -245,11 +224,11 @@ def test_an_image_that_is_cut_off_is_never_sent_as_a_reference(kind: str, part: 
 def test_a_real_photograph_that_is_cut_off_is_noticed() -> None:
     for part in (0.1, 0.5, 0.9, 0.999):
         with pytest.raises(NotAnImageError):
-            inspect(photo()[: int(len(photo()) * part)])
+            inspect(PHOTOGRAPH[: int(len(PHOTOGRAPH) * part)])
 
 
 def test_a_cut_photograph_is_noticed_although_its_own_thumbnail_ends_properly() -> None:
-    small = file(quarters(160, 120), "JPEG")
+    small = encode(quarters(160, 120), "JPEG")
     payload = b"Exif\x00\x00" + small
     whole = jpeg_with(0xE1, payload)
     inspect(whole)
@@ -265,7 +244,7 @@ def test_a_flipped_bit_in_a_png_is_noticed() -> None:
 
 
 def test_pixels_that_are_no_pixels_are_refused_in_our_own_words() -> None:
-    broken = png_header(300, 300) + chunk(b"IDAT", b"not compressed at all") + chunk(b"IEND", b"")
+    broken = png_header(300, 300) + png_chunk(b"IDAT", b"not compressed at all") + png_chunk(b"IEND", b"")
     for look in (decode_image, wire_form, lambda data: thumbnail(data, 64)):
         with pytest.raises(NotAnImageError):
             look(broken)
@@ -273,12 +252,12 @@ def test_pixels_that_are_no_pixels_are_refused_in_our_own_words() -> None:
 
 def test_a_moving_photograph_with_its_film_behind_it_is_read() -> None:
     film = b"\x00\x00\x00\x18ftypmp42" + random.Random(7).randbytes(50_000)
-    assert inspect(photo() + film) == Picture("image/jpeg", 512, 600)
+    assert inspect(PHOTOGRAPH + film) == Picture("image/jpeg", 512, 600)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
 def test_damage_of_any_kind_is_told_in_our_own_words(kind: str) -> None:
-    whole, chance = file(noisy(250, 250), kind), random.Random(kind)
+    whole, chance = encode(noisy(250, 250), kind), random.Random(kind)
     for _ in range(60):
         data = bytearray(whole)
         for _ in range(chance.choice((1, 1, 3, 20))):
@@ -308,7 +287,7 @@ def test_any_bytes_are_an_image_or_an_error_of_ours(data: bytes, head: bytes) ->
     [(65_000, 65_000), (16_385, 10), (10, 16_385), (7_100, 7_100), (2**31 - 1, 2**31 - 1), (2**31 - 1, 1), (0, 5)],
 )
 def test_a_header_that_claims_too_many_pixels_is_refused_before_any_is_decoded(size: tuple[int, int]) -> None:
-    bomb = png_header(*size) + chunk(b"IDAT", zlib.compress(b"\x00" * 10)) + chunk(b"IEND", b"")
+    bomb = png_header(*size) + png_chunk(b"IDAT", zlib.compress(b"\x00" * 10)) + png_chunk(b"IEND", b"")
     for look in (inspect, decode_image, wire_form):
         with pytest.raises(NotAnImageError):
             look(bomb)
@@ -327,7 +306,7 @@ def test_other_headers_that_claim_too_many_pixels_are_refused(data: bytes) -> No
 
 
 def test_a_compressed_text_that_unpacks_to_megabytes_is_refused_or_left_alone() -> None:
-    bomb = png_with(early=chunk(b"zTXt", b"k\x00\x00" + zlib.compress(b"a" * 100_000_000)))
+    bomb = png_with(early=png_chunk(b"zTXt", b"k\x00\x00" + zlib.compress(b"a" * 100_000_000)))
     with pytest.raises(NotAnImageError):
         wire_form(bomb)
 
@@ -358,20 +337,20 @@ def test_a_small_picture_is_not_enlarged() -> None:
 
 
 def test_a_thumbnail_of_the_real_photograph_keeps_its_shape() -> None:
-    image = opened(thumbnail(photo(), 300))
+    image = opened(thumbnail(PHOTOGRAPH, 300))
     assert image.size == (256, 300)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "CMYK", "YCbCr"])
 def test_every_mode_can_be_shown(mode: str) -> None:
     kind = "JPEG" if mode in {"CMYK", "YCbCr"} else "PNG"
-    data = file(quarters(300, 260).convert(mode), kind)
+    data = encode(quarters(300, 260).convert(mode), kind)
     assert decode_image(data).mode in {"RGB", "RGBA", "L", "LA"}
     assert opened(thumbnail(data, 64)).size[0] == 64
 
 
 def test_sixteen_bits_a_pixel_keep_their_brightness() -> None:
-    data = file(plain(300, 300, 32_768, "I;16"))
+    data = encode(plain(300, 300, 32_768, "I;16"))
     (low, high) = decode_image(data).convert("L").getextrema()
     assert low == high
     assert isinstance(low, int | float)
@@ -379,12 +358,12 @@ def test_sixteen_bits_a_pixel_keep_their_brightness() -> None:
 
 
 def test_the_first_picture_of_a_film_is_shown() -> None:
-    data = file(quarters(300, 300), "GIF", save_all=True, append_images=[plain(300, 300, BLUE)])
+    data = encode(quarters(300, 300), "GIF", save_all=True, append_images=[plain(300, 300, BLUE)])
     assert corners(decode_image(data)) == CORNERS
 
 
 def test_transparency_survives_decoding() -> None:
-    image = decode_image(file(plain(300, 300, (255, 0, 0, 0), "RGBA")))
+    image = decode_image(encode(plain(300, 300, (255, 0, 0, 0), "RGBA")))
     assert image.mode == "RGBA"
     assert image.getpixel((5, 5)) == (255, 0, 0, 0)
 
@@ -400,7 +379,7 @@ def test_a_pillow_image_becomes_png_bytes_with_the_same_pixels() -> None:
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP"])
 @pytest.mark.parametrize("size", [(240, 240), (1_920, 240), (300, 2_400), (2_500, 400)])
 def test_what_fits_and_holds_no_metadata_is_sent_byte_for_byte(kind: str, size: tuple[int, int]) -> None:
-    data = file(quarters(*size), kind)
+    data = encode(quarters(*size), kind)
     assert wire_form(data) == (data, f"image/{kind.lower()}")
 
 
@@ -409,7 +388,7 @@ def test_what_fits_and_holds_no_metadata_is_sent_byte_for_byte(kind: str, size: 
 )
 def test_other_modes_without_alpha_are_sent_byte_for_byte(mode_and_kind: tuple[str, str]) -> None:
     mode, kind = mode_and_kind
-    data = file(quarters(300, 300).convert(mode), kind)
+    data = encode(quarters(300, 300).convert(mode), kind)
     assert wire_form(data)[0] == data
 
 
@@ -417,15 +396,15 @@ def test_a_colour_profile_is_no_metadata() -> None:
     from PIL import ImageCms
 
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    data = file(quarters(300, 300), icc_profile=profile)
+    data = encode(quarters(300, 300), icc_profile=profile)
     assert wire_form(data)[0] == data
 
 
 def test_the_real_photograph_loses_its_comment_and_nothing_else() -> None:
-    data, mime_type = wire_form(photo())
+    data, mime_type = wire_form(PHOTOGRAPH)
     assert mime_type == "image/jpeg"
-    assert data != photo()
-    image, before = opened(data), opened(photo())
+    assert data != PHOTOGRAPH
+    image, before = opened(data), opened(PHOTOGRAPH)
     assert "comment" in before.info
     assert "comment" not in image.info
     assert image.size == before.size
@@ -457,30 +436,30 @@ def test_a_portrait_stays_a_portrait() -> None:
 @pytest.mark.parametrize(
     "data",
     {
-        "EXIF of a JPEG": file(quarters(300, 300), "JPEG", exif=exif()),
-        "EXIF of a PNG": file(quarters(300, 300), exif=exif()),
-        "EXIF of a WebP": file(quarters(300, 300), "WEBP", exif=exif()),
+        "EXIF of a JPEG": encode(quarters(300, 300), "JPEG", exif=exif()),
+        "EXIF of a PNG": encode(quarters(300, 300), exif=exif()),
+        "EXIF of a WebP": encode(quarters(300, 300), "WEBP", exif=exif()),
         "EXIF behind the pixels of a PNG": png_with(
-            late=chunk(b"eXIf", exif().tobytes().removeprefix(b"Exif\x00\x00"))
+            late=png_chunk(b"eXIf", exif().tobytes().removeprefix(b"Exif\x00\x00"))
         ),
-        "XMP of a JPEG": file(quarters(300, 300), "JPEG", xmp=b"<x:xmpmeta>" + SECRET + b"</x:xmpmeta>"),
-        "XMP of a WebP": file(quarters(300, 300), "WEBP", xmp=b"<x:xmpmeta>" + SECRET + b"</x:xmpmeta>"),
-        "XMP of a PNG": png_with(early=chunk(b"iTXt", b"XML:com.adobe.xmp\x00\x00\x00\x00\x00" + SECRET)),
-        "a comment of a JPEG": file(quarters(300, 300), "JPEG", comment=SECRET),
-        "a text of a PNG": png_with(early=chunk(b"tEXt", b"Author\x00" + SECRET)),
-        "a text behind the pixels of a PNG": png_with(late=chunk(b"tEXt", b"Author\x00" + SECRET)),
-        "a compressed text of a PNG": png_with(early=chunk(b"zTXt", b"Author\x00\x00" + zlib.compress(SECRET))),
+        "XMP of a JPEG": encode(quarters(300, 300), "JPEG", xmp=b"<x:xmpmeta>" + SECRET + b"</x:xmpmeta>"),
+        "XMP of a WebP": encode(quarters(300, 300), "WEBP", xmp=b"<x:xmpmeta>" + SECRET + b"</x:xmpmeta>"),
+        "XMP of a PNG": png_with(early=png_chunk(b"iTXt", b"XML:com.adobe.xmp\x00\x00\x00\x00\x00" + SECRET)),
+        "a comment of a JPEG": encode(quarters(300, 300), "JPEG", comment=SECRET),
+        "a text of a PNG": png_with(early=png_chunk(b"tEXt", b"Author\x00" + SECRET)),
+        "a text behind the pixels of a PNG": png_with(late=png_chunk(b"tEXt", b"Author\x00" + SECRET)),
+        "a compressed text of a PNG": png_with(early=png_chunk(b"zTXt", b"Author\x00\x00" + zlib.compress(SECRET))),
         "IPTC of a JPEG": jpeg_with(0xED, b"Photoshop 3.0\x008BIM\x04\x04\x00\x00\x00\x00\x00\x10" + SECRET),
         "the second part of a long XMP": jpeg_with(0xE1, b"http://ns.adobe.com/xmp/extension/\x00" + SECRET),
         "an application's own segment": jpeg_with(0xEB, b"JP\x00\x01" + SECRET),
-        "bytes behind a JPEG": file(quarters(300, 300), "JPEG") + SECRET,
+        "bytes behind a JPEG": encode(quarters(300, 300), "JPEG") + SECRET,
         "bytes behind a PNG": encode_png(quarters(300, 300)) + SECRET,
-        "bytes behind a WebP": file(quarters(300, 300), "WEBP") + SECRET,
-        "bytes behind a BMP": file(quarters(300, 300), "BMP") + SECRET,
-        "the time in a PNG": png_with(late=chunk(b"tIME", SECRET[:7])),
-        "an unknown chunk of a PNG": png_with(early=chunk(b"prVt", SECRET)),
+        "bytes behind a WebP": encode(quarters(300, 300), "WEBP") + SECRET,
+        "bytes behind a BMP": encode(quarters(300, 300), "BMP") + SECRET,
+        "the time in a PNG": png_with(late=png_chunk(b"tIME", SECRET[:7])),
+        "an unknown chunk of a PNG": png_with(early=png_chunk(b"prVt", SECRET)),
         "a longer colour segment": jpeg_with(0xEE, b"Adobe\x00\x64\x00\x00\x00\x00\x00" + SECRET),
-        "a second picture": file(
+        "a second picture": encode(
             quarters(300, 300), "MPO", save_all=True, append_images=[plain(300, 300)], exif=exif()
         ),
     }.items(),
@@ -499,7 +478,7 @@ def test_nothing_about_the_person_behind_a_picture_is_sent(data: tuple[str, byte
 def test_what_is_transparent_becomes_white(kind: str) -> None:
     image = quarters(300, 300).convert("RGBA")
     image.paste((0, 0, 0, 0), (0, 0, 150, 150))
-    data, mime_type = wire_form(file(image, kind, **({"lossless": True} if kind == "WEBP" else {})))
+    data, mime_type = wire_form(encode(image, kind, **({"lossless": True} if kind == "WEBP" else {})))
     flat = opened(data)
     assert mime_type == "image/png"
     assert flat.mode == "RGB"
@@ -508,7 +487,7 @@ def test_what_is_transparent_becomes_white(kind: str) -> None:
 
 
 def test_half_transparent_pixels_are_mixed_with_white() -> None:
-    flat = opened(wire_form(file(plain(300, 300, (255, 0, 0, 128), "RGBA")))[0])
+    flat = opened(wire_form(encode(plain(300, 300, (255, 0, 0, 128), "RGBA")))[0])
     pixel = flat.getpixel((5, 5))
     assert pixel in {(255, 127, 127), (255, 126, 126), (255, 128, 128)}
 
@@ -516,24 +495,24 @@ def test_half_transparent_pixels_are_mixed_with_white() -> None:
 def test_a_transparent_colour_of_a_palette_becomes_white() -> None:
     image = quarters(300, 300).quantize(4)
     colour = image.getpixel((20, 20))
-    flat = opened(wire_form(file(image, transparency=colour))[0])
+    flat = opened(wire_form(encode(image, transparency=colour))[0])
     assert flat.getpixel((20, 20)) == (255, 255, 255)
     assert corners(flat)[1:] == CORNERS[1:]
 
 
 def test_grey_with_alpha_becomes_white_too() -> None:
-    flat = opened(wire_form(file(plain(300, 300, (10, 0), "LA")))[0])
+    flat = opened(wire_form(encode(plain(300, 300, (10, 0), "LA")))[0])
     assert flat.convert("RGB").getpixel((5, 5)) == (255, 255, 255)
 
 
 def test_a_gif_is_sent_as_a_png() -> None:
-    data, mime_type = wire_form(file(quarters(300, 300), "GIF"))
+    data, mime_type = wire_form(encode(quarters(300, 300), "GIF"))
     assert mime_type == "image/png"
     assert corners(opened(data)) == CORNERS
 
 
 def test_a_film_is_sent_as_its_first_picture() -> None:
-    film = file(quarters(300, 300), save_all=True, append_images=[plain(300, 300, BLUE)])
+    film = encode(quarters(300, 300), save_all=True, append_images=[plain(300, 300, BLUE)])
     data, _ = wire_form(film)
     assert getattr(opened(data), "n_frames", 1) == 1
     assert corners(opened(data)) == CORNERS
@@ -541,7 +520,7 @@ def test_a_film_is_sent_as_its_first_picture() -> None:
 
 @pytest.mark.parametrize("size", [(8_001, 1_100), (1_100, 8_001), (9_000, 2_000)])
 def test_a_side_beyond_the_limit_is_scaled_down(size: tuple[int, int]) -> None:
-    data, _ = wire_form(file(quarters(*size), "JPEG"))
+    data, _ = wire_form(encode(quarters(*size), "JPEG"))
     image = opened(data)
     assert max(image.size) == REFIT_SIDE
     assert image.size[0] / image.size[1] == pytest.approx(size[0] / size[1], rel=0.01)
@@ -550,13 +529,13 @@ def test_a_side_beyond_the_limit_is_scaled_down(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("size", [(239, 240), (240, 239), (100, 100), (1, 1), (239, 4_000)])
 def test_a_picture_that_is_too_small_is_refused_with_the_rule(size: tuple[int, int]) -> None:
     with pytest.raises(UnfitImageError, match=f"at least {MIN_WIRE_SIDE} pixels"):
-        wire_form(file(plain(*size)))
+        wire_form(encode(plain(*size)))
 
 
 @pytest.mark.parametrize("size", [(1_921, 240), (240, 1_921), (3_000, 300)])
 def test_a_picture_that_is_too_narrow_is_refused_with_the_rule(size: tuple[int, int]) -> None:
     with pytest.raises(UnfitImageError, match="8 times the shorter"):
-        wire_form(file(plain(*size)))
+        wire_form(encode(plain(*size)))
 
 
 def test_a_large_lossless_file_becomes_a_jpeg_that_fits() -> None:
@@ -572,7 +551,7 @@ def test_a_large_lossless_file_becomes_a_jpeg_that_fits() -> None:
 def test_a_share_of_nine_references_is_kept_even_by_noise() -> None:
     share = 24_000_000 // 9
     noise = Image.frombytes("RGB", (2_048, 2_048), random.Random(2).randbytes(2_048 * 2_048 * 3))
-    data, _ = wire_form(file(noise, "JPEG", quality=95), max_bytes=share)
+    data, _ = wire_form(encode(noise, "JPEG", quality=95), max_bytes=share)
     assert len(data) <= share
 
 
@@ -593,7 +572,7 @@ def test_a_narrow_picture_is_not_made_smaller_than_the_service_takes() -> None:
 
 
 def test_the_form_to_be_sent_stays_as_it_is_when_it_is_made_again() -> None:
-    once = wire_form(file(quarters(300, 300), "JPEG", exif=exif()))
+    once = wire_form(encode(quarters(300, 300), "JPEG", exif=exif()))
     assert wire_form(once[0]) == once
 
 

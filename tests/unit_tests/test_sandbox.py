@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 import time
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -24,6 +24,7 @@ from PIL import Image
 
 from langchain_wan.sandbox import app as module
 from langchain_wan.sandbox.app import Sandbox
+from tests.support.images import encode, to_data_uri
 
 CHAT = "/chat/completions"
 SMALL = "768*768"
@@ -85,13 +86,7 @@ def greys(png: bytes) -> list[float]:
 
 
 def encoded(size: tuple[int, int] = (640, 480), kind: str = "PNG", mode: str = "RGB", **options: Any) -> bytes:
-    file = io.BytesIO()
-    Image.linear_gradient("L").resize(size).convert(mode).save(file, kind, **options)
-    return file.getvalue()
-
-
-def data_uri(data: bytes, mime_type: str = "image/png") -> str:
-    return f"data:{mime_type};base64,{b64encode(data).decode()}"
+    return encode(Image.linear_gradient("L").resize(size).convert(mode), kind, **options)
 
 
 def refused(answer: httpx.Response, status: int, code: str, words: str = "") -> dict[str, Any]:
@@ -428,7 +423,9 @@ def test_an_edit_is_drawn_from_its_reference(service: Sandbox) -> None:
     first, other = pictures(ask(service, text("a fox in the snow"), size=SMALL)) + pictures(
         ask(service, text("a city at night"), size=SMALL)
     )
-    edits = [pictures(ask(service, image(data_uri(first)), text(words)))[0] for words in ("make it night", "oil paint")]
+    edits = [
+        pictures(ask(service, image(to_data_uri(first)), text(words)))[0] for words in ("make it night", "oil paint")
+    ]
     for edit in edits:
         assert correlation(greys(edit), greys(first)) > correlation(greys(edit), greys(other)) + 0.1
     assert edits[0] != edits[1]
@@ -437,7 +434,9 @@ def test_an_edit_is_drawn_from_its_reference(service: Sandbox) -> None:
 def test_its_own_urls_are_looked_up(service: Sandbox) -> None:
     (url,) = contents(ask(service, size=SMALL, seed=1))
     png = httpx.get(url).content
-    by_url, by_data = (pictures(ask(service, image(link), text("in winter"), seed=1)) for link in (url, data_uri(png)))
+    by_url, by_data = (
+        pictures(ask(service, image(link), text("in winter"), seed=1)) for link in (url, to_data_uri(png))
+    )
     assert by_url == by_data
 
 
@@ -466,7 +465,7 @@ def test_other_urls_are_fetched_by_nobody_and_drawn_as_a_placeholder(service: Sa
 def test_an_edit_keeps_the_proportion_of_the_last_image(
     size: tuple[int, int], asked: Any, expected: tuple[int, int], service: Sandbox
 ) -> None:
-    links = [image(data_uri(encoded(each))) for each in ((640, 640), size)]
+    links = [image(to_data_uri(encoded(each))) for each in ((640, 640), size)]
     (png,) = pictures(ask(service, *links, text("together"), size=asked))
     width, height = size_of(png)
     assert (width, height) == pytest.approx(expected, abs=24)
@@ -476,7 +475,7 @@ def test_an_edit_keeps_the_proportion_of_the_last_image(
 def test_the_proportion_is_that_which_one_sees(service: Sandbox) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    turned = data_uri(encoded((900, 600), "JPEG", exif=exif), "image/jpeg")
+    turned = to_data_uri(encoded((900, 600), "JPEG", exif=exif), "image/jpeg")
     width, height = size_of(pictures(ask(service, image(turned), text("at dusk")))[0])
     assert width < height
 
@@ -486,16 +485,16 @@ def test_the_proportion_is_that_which_one_sees(service: Sandbox) -> None:
     [
         lambda: "data:image/png;base64,!!!!",
         lambda: "data:image/png,plain",
-        lambda: data_uri(b"not an image"),
-        lambda: data_uri(encoded(kind="GIF"), "image/gif"),
-        lambda: data_uri(encoded()[:-200]),
-        lambda: data_uri(encoded(kind="JPEG")[:-2000]),
-        lambda: data_uri(encoded(mode="RGBA")),
-        lambda: data_uri(encoded(mode="L", transparency=0)),
-        lambda: data_uri(encoded((239, 600))),
-        lambda: data_uri(encoded((8001, 1100))),
-        lambda: data_uri(encoded((2400, 240 + 50))),
-        lambda: data_uri(encoded() + b"\0" * 21_000_000),
+        lambda: to_data_uri(b"not an image"),
+        lambda: to_data_uri(encoded(kind="GIF"), "image/gif"),
+        lambda: to_data_uri(encoded()[:-200]),
+        lambda: to_data_uri(encoded(kind="JPEG")[:-2000]),
+        lambda: to_data_uri(encoded(mode="RGBA")),
+        lambda: to_data_uri(encoded(mode="L", transparency=0)),
+        lambda: to_data_uri(encoded((239, 600))),
+        lambda: to_data_uri(encoded((8001, 1100))),
+        lambda: to_data_uri(encoded((2400, 240 + 50))),
+        lambda: to_data_uri(encoded() + b"\0" * 21_000_000),
     ],
     ids=[
         "base64",
@@ -537,7 +536,7 @@ def test_four_k_is_for_pro_without_images(service: Sandbox) -> None:
 
 def test_a_service_may_take_no_data_uris() -> None:
     with Sandbox(data_uris=False) as running:
-        answer = ask(running, image(data_uri(encoded())), text("at dusk"))
+        answer = ask(running, image(to_data_uri(encoded())), text("at dusk"))
         assert ask(running, image("https://example.com/a.png"), text("at dusk")).status_code == 200
     assert answer.status_code == 400
     assert answer.json() == {

@@ -50,3 +50,13 @@ def _length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     """Lines of the body, without its docstring."""
     body = node.body[1:] if ast.get_docstring(node) is not None else node.body
     return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
+def test_a_test_module_imports_no_other_test_module() -> None:
+    # Line by line, since a test may also write a program for another process.
+    imports = [
+        (path.name, module)
+        for path in (ROOT / "tests").rglob("*.py")
+        for module in re.findall(r"^\s*(?:from|import) (tests[\w.]*)", path.read_text(), re.MULTILINE)
+    ]
+    assert [(name, module) for name, module in imports if not module.startswith("tests.support")] == []

@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import gc
-import io
 import os
 import pickle
 import stat
@@ -18,12 +17,7 @@ from PIL import Image
 from langchain_wan import WanStore
 from langchain_wan._storage.blobs import MemoryBlobs
 from langchain_wan.errors import ImageReferenceError, StoreError
-
-
-def png(colour: str = "red") -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", (300, 260), colour).save(out, "PNG")
-    return out.getvalue()
+from tests.support.images import png
 
 
 @pytest.fixture(params=["memory", "disk"])
@@ -38,7 +32,7 @@ def test_an_image_comes_back_by_its_id(make_store: Callable[[], WanStore]) -> No
     assert found == added
     assert found is not None
     assert found.read() == png()
-    assert (found.width, found.height, found.mime_type, found.size_bytes) == (300, 260, "image/png", len(png()))
+    assert (found.width, found.height, found.mime_type, found.size_bytes) == (300, 300, "image/png", len(png()))
     assert asyncio.run(store.aget(added.id)) == added
     assert asyncio.run(found.aread()) == png()
 

@@ -18,10 +18,8 @@ from langchain_wan._storage.money import to_nano
 from langchain_wan._storage.operations import Limit
 from langchain_wan._storage.owners import Owner
 from langchain_wan.models import image_id
-from tests.fault_server import data_uri, png
-from tests.unit_tests.test_store_history import claim, store
-
-__all__ = ["store"]
+from tests.support.claims import claim
+from tests.support.images import data_uri, png
 
 
 @pytest.fixture

@@ -18,30 +18,12 @@ from langchain_wan._storage.blobs import ORPHAN_AGE, DiskBlobs, MemoryBlobs
 from langchain_wan._storage.catalog import Catalog
 from langchain_wan._storage.ledger import Ledger
 from langchain_wan._storage.money import to_nano, to_usd
-from langchain_wan._storage.operations import Claim, Limit, Operation
+from langchain_wan._storage.operations import Limit, Operation
 from langchain_wan._storage.owners import Owner, forget_owners
 from langchain_wan._storage.sqlite import Database
 from langchain_wan.errors import error_from_json, error_to_json
-from tests.fault_server import png
-
-SERVICE = "https://api.aisa.one/v1"
-
-
-def claim(name: str = "one", **changes: Any) -> Claim:
-    fields: dict[str, Any] = {
-        "service": SERVICE,
-        "id": name,
-        "scope": "",
-        "fingerprint": f"print of {name}",
-        "max_nano": to_nano(Decimal("0.06")),
-        "request": {"model": "wan2.7-image", "prompt": "a fox", "n": 2, "parents": ["img_p"], "metadata": {"k": "v"}},
-    }
-    return Claim(**{**fields, **changes})
-
-
-@pytest.fixture(params=["memory", "disk"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> WanStore:
-    return WanStore() if request.param == "memory" else WanStore(tmp_path)
+from tests.support.claims import SERVICE, claim
+from tests.support.images import png
 
 
 def test_an_entry_tells_all_of_its_operation(store: WanStore) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import io
 import json
 import socket
 import struct
@@ -14,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
-from PIL import Image
+from tests.support.images import data_uri
 
 KEY = "sk-canary-7d41c09e5b2f"  # looked for afterwards in everything that a call leaves behind
 
@@ -82,6 +80,10 @@ class FaultServer:
         return f"{self.origin}/v1"
 
     @property
+    def api_key(self) -> str:
+        return KEY
+
+    @property
     def posts(self) -> list[Received]:
         return [request for request in self.requests if request.method == "POST"]
 
@@ -128,16 +130,6 @@ def _read(connection: socket.socket) -> Received:
         body += chunk
     method, path, _ = first.split(" ")
     return Received(method, path, headers, body)
-
-
-def png(colour: str = "red", size: tuple[int, int] = (300, 300)) -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", size, colour).save(out, "PNG")
-    return out.getvalue()
-
-
-def data_uri(colour: str = "red") -> str:
-    return f"data:image/png;base64,{base64.b64encode(png(colour)).decode()}"
 
 
 def answer(*images: Any) -> bytes:

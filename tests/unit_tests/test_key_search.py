@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from langchain_wan import errors
-from tests.canary import files_with_key, holds_key, requests_with_key, shown_of
-from tests.fault_server import KEY, FaultServer
+from tests.support.fault_server import KEY, FaultServer
+from tests.support.key_search import contains_key, error_texts, files_with_key, requests_with_key
 
 
 @pytest.mark.parametrize(
@@ -18,8 +18,8 @@ from tests.fault_server import KEY, FaultServer
     [KEY, f"Bearer {KEY}", KEY.encode(), base64.b64encode(KEY.encode()).decode(), KEY[::-1], KEY.encode().hex()],
 )
 def test_the_key_is_found_in_each_form(shown: str | bytes) -> None:
-    assert holds_key(shown)
-    assert not holds_key(shown[: len(shown) // 2])
+    assert contains_key(shown)
+    assert not contains_key(shown[: len(shown) // 2])
 
 
 def test_the_key_is_found_in_a_local_of_a_frame() -> None:
@@ -29,8 +29,8 @@ def test_the_key_is_found_in_a_local_of_a_frame() -> None:
 
     with pytest.raises(errors.WanError) as caught:
         fails()
-    assert any(holds_key(shown) for shown in shown_of(caught.value))
-    assert not holds_key(str(caught.value))
+    assert any(contains_key(shown) for shown in error_texts(caught.value))
+    assert not contains_key(str(caught.value))
 
 
 def test_the_key_is_found_in_a_file_and_in_a_request_to_another_place(tmp_path: Path) -> None:

@@ -1,0 +1,103 @@
+"""A network that records what is looked up and dialled: nothing of it leaves this machine."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+PUBLIC = "93.184.216.34"
+METADATA = "169.254.169.254"
+REBINDS = "rebinds.evil.com"
+
+
+# What a resolver may answer; each takes a host that is not this machine's.
+NAMES_THAT_RESOLVE: dict[str, list[list[str]]] = {
+    "loopback.evil.com": [["127.0.0.1"]],
+    "metadata.evil.com": [[METADATA]],
+    "private.evil.com": [["10.0.0.1"]],
+    "mixed.evil.com": [[PUBLIC, "127.0.0.1"]],
+    "mixed-other-way.evil.com": [["192.168.1.1", PUBLIC]],
+    "six.evil.com": [["::1"]],
+    "mapped.evil.com": [["::ffff:127.0.0.1"]],
+    "nat64.evil.com": [["64:ff9b::7f00:1"]],
+    "sixtofour.evil.com": [["2002:7f00:1::"]],
+    "teredo.evil.com": [["2001:0:7f00:1::"]],
+    "unique-local.evil.com": [["fd00:ec2::254"]],
+    "link-local.evil.com": [["fe80::1"]],
+    "zero.evil.com": [["0.0.0.0"]],  # noqa: S104  it is not bound, it is refused
+    "azure.evil.com": [["168.63.129.16"]],
+    "alibaba.evil.com": [["100.100.100.200"]],
+    "127.0.0.1.nip.io": [["127.0.0.1"]],
+    "localtest.me": [["127.0.0.1"]],
+    "nowhere.evil.com": [[]],
+}
+
+
+HOSTILE_NAMES = [f"http://{name}/a.png" for name in NAMES_THAT_RESOLVE]
+
+
+@dataclass
+class Network:
+    """What this process looked up and dialled; public addresses are led to a server on this machine."""
+
+    server_port: int
+    dialled: list[tuple[str, int]] = field(default_factory=list)
+    looked_up: list[str] = field(default_factory=list)
+
+    def forbidden(self) -> list[tuple[str, int]]:
+        """Where a connection was tried that nobody may reach."""
+        return [place for place in self.dialled if place not in ((PUBLIC, 80), ("127.0.0.1", self.server_port))]
+
+
+@contextmanager
+def network(server_port: int) -> Iterator[Network]:
+    """Answer every look-up from a table, and watch every connection."""
+    seen = Network(server_port)
+    real_connect: Callable[..., Any] = socket.socket.connect
+    real_getaddrinfo = socket.getaddrinfo
+
+    def connect(self: socket.socket, address: Any) -> Any:
+        host, port = str(address[0]), int(address[1])
+        seen.dialled.append((host, port))
+        if (host, port) == (PUBLIC, 80):
+            return real_connect(self, ("127.0.0.1", server_port))
+        if (host, port) != ("127.0.0.1", server_port):
+            raise ConnectionRefusedError("not in the tests")
+        return real_connect(self, address)
+
+    def getaddrinfo(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else str(host)
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            pass
+        else:
+            return real_getaddrinfo(name, port, *args, **kwargs)
+        seen.looked_up.append(name)
+        if name == REBINDS:  # public when it is checked, internal when it is asked again
+            found = [PUBLIC] if seen.looked_up.count(name) == 1 else ["127.0.0.1"]
+        else:
+            found = NAMES_THAT_RESOLVE.get(name, [[PUBLIC]] if name.endswith(("public.com", ".jp", ".de")) else [[]])[0]
+        if not found:
+            raise socket.gaierror(-2, "Name or service not known")
+        kind = socket.SOCK_STREAM
+        return [
+            (socket.AF_INET6, kind, 6, "", (one, int(port), 0, 0))
+            if ":" in one
+            else (socket.AF_INET, kind, 6, "", (one, int(port)))
+            for one in found
+        ]
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(socket.socket, "connect", connect, raising=False)
+    patch.setattr(socket, "getaddrinfo", getaddrinfo)
+    try:
+        yield seen
+    finally:
+        patch.undo()

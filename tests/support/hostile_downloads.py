@@ -1,0 +1,47 @@
+"""Downloads that never end, or that claim to be larger than a process can decode."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from langchain_wan import WanClient, WanStore, errors
+from tests.support.fault_server import KEY, Behaviour, FaultServer, reply, result_at
+from tests.support.images import png, png_that_claims
+
+
+def endless(connection: Any, request: Any) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n\r\n" + png()[:100])
+    for _ in range(10_000):
+        connection.sendall(b"\x00" * 2**16)
+
+
+def a_byte_a_second(connection: Any, request: Any) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+    for byte in png() * 10:
+        connection.sendall(bytes([byte]))
+        if threading.Event().wait(0.2):
+            return
+
+
+DOWNLOADS: dict[str, Behaviour] = {
+    "nothing": reply(200, png()),
+    "65000 x 65000": reply(200, png_that_claims(65000, 65000)),
+    "endless": endless,
+    "a byte a second": a_byte_a_second,
+    "81 megapixels": reply(200, png_that_claims(9000, 9000, rows=True)),
+    "49 megapixels": reply(200, png_that_claims(7000, 7000, rows=True)),
+}
+
+
+def hostile_call(kind: str) -> str:
+    """Make an image whose download is hostile, in a process whose memory is looked at."""
+
+    with FaultServer(result_at("/a.png"), files={"/a.png": DOWNLOADS[kind]}) as server:
+        client = WanClient(base_url=server.url, api_key=KEY, store=WanStore(), download_timeout=3)
+        try:
+            result = client.generate("a fox")
+        except errors.PaidButNotRetrievedError:
+            return "refused"
+        result.images[0].thumbnail()
+        return "made"
