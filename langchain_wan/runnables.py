@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from langchain_core.callbacks.manager import adispatch_custom_event, dispatch_custom_event
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage, convert_to_messages
 from langchain_core.prompt_values import PromptValue
-from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, RunnableSerializable
+from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from langchain_core.runnables.config import merge_configs
 from pydantic import BaseModel, ValidationError
 
 from langchain_wan._media.blocks import find_text, is_image_block
 from langchain_wan._tool.arguments import WanImageInput
 from langchain_wan._tool.tracing import EVENT, model_metadata, record_cost
+from langchain_wan._tool.wrappers import SafeFallbacks
 from langchain_wan.client import WanClient
-from langchain_wan.errors import NOT_CHARGED, InvalidImageRequestError
+from langchain_wan.errors import InvalidImageRequestError
 from langchain_wan.models import ImageResult, WanEvent
 from langchain_wan.requests import ImageRequest, invalid_request
 from langchain_wan.settings import WanSettings
 
 if TYPE_CHECKING:
     from langchain_core.callbacks.manager import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
-    from langchain_core.runnables.fallbacks import RunnableWithFallbacks
     from langchain_core.tools import BaseTool
 
 
@@ -32,7 +32,7 @@ GeneratorInput: TypeAlias = (
 )
 
 
-class WanImageGenerator(WanSettings, RunnableSerializable[GeneratorInput, ImageResult]):
+class WanImageGenerator(SafeFallbacks, WanSettings, RunnableSerializable[GeneratorInput, ImageResult]):
     """Make and edit images in a chain; takes the settings of `WanSettings`.
 
     The input is a prompt, a dict or an `ImageRequest`, one or several messages, or a prompt value. Of messages the
@@ -123,28 +123,6 @@ class WanImageGenerator(WanSettings, RunnableSerializable[GeneratorInput, ImageR
         # Twice as many as may be paid at once: while one is painted, the one before it is downloaded and stored.
         return {"max_concurrency": 2 * self.max_concurrency, **(config or {})}
 
-    def with_fallbacks(
-        self,
-        fallbacks: Sequence[Runnable[GeneratorInput, ImageResult]],
-        *,
-        exceptions_to_handle: tuple[type[BaseException], ...] = NOT_CHARGED,
-        exception_key: str | None = None,
-    ) -> RunnableWithFallbacks[GeneratorInput, ImageResult]:
-        """Add fallbacks, used only after errors that certainly charged nothing.
-
-        Args:
-            exceptions_to_handle: With a wider tuple, what may have been paid can be paid again.
-        """
-        return super().with_fallbacks(fallbacks, exceptions_to_handle=exceptions_to_handle, exception_key=exception_key)
-
-    def bind(self, **kwargs: Any) -> WanBinding:
-        """Return this generator with arguments that are merged into each request."""
-        return WanBinding(bound=self, kwargs=kwargs, config={})
-
-    def with_config(self, config: RunnableConfig | None = None, **kwargs: Any) -> WanBinding:
-        """Return this generator with a config."""
-        return WanBinding(bound=self, config=cast("RunnableConfig", {**(config or {}), **kwargs}), kwargs={})
-
     def as_tool(self, args_schema: type[BaseModel] | None = None, **kwargs: Any) -> BaseTool:
         """Return the `WanImageTool` with the same settings.
 
@@ -158,20 +136,6 @@ class WanImageGenerator(WanSettings, RunnableSerializable[GeneratorInput, ImageR
             raise ValueError("WanImageTool makes its own schema; choose with models, max_n, max_references, expose")
         given = {name: value for name, value in kwargs.items() if value is not None}
         return WanImageTool(**{**_given_settings(self), **given})
-
-
-class WanBinding(RunnableBinding[GeneratorInput, ImageResult]):
-    """A generator with bound arguments or a config, whose fallbacks don't pay twice either."""
-
-    def with_fallbacks(
-        self,
-        fallbacks: Sequence[Runnable[GeneratorInput, ImageResult]],
-        *,
-        exceptions_to_handle: tuple[type[BaseException], ...] = NOT_CHARGED,
-        exception_key: str | None = None,
-    ) -> RunnableWithFallbacks[GeneratorInput, ImageResult]:
-        """Add fallbacks, used only after errors that certainly charged nothing."""
-        return super().with_fallbacks(fallbacks, exceptions_to_handle=exceptions_to_handle, exception_key=exception_key)
 
 
 def _given_settings(generator: WanSettings) -> dict[str, Any]:

@@ -258,19 +258,30 @@ def test_chained_calls_in_one_loop_overlap() -> None:
         assert time.monotonic() - began < 4  # one after the other they would take five seconds
 
 
-@pytest.mark.parametrize("way", ["plain", "bind", "with_config", "bind of a config", "config of a binding"])
-def test_fallbacks_of_a_generator_and_its_bindings_do_not_pay_twice(way: str) -> None:
+WRAPPERS: dict[str, Callable[[Any], Any]] = {
+    "plain": lambda images: images,
+    "bind": lambda images: images.bind(seed=1),
+    "with_config": lambda images: images.with_config(tags=["x"]),
+    "with_retry": lambda images: images.with_retry(stop_after_attempt=2, wait_exponential_jitter=False),
+    "with_listeners": lambda images: images.with_listeners(on_start=lambda run: None),
+    "with_alisteners": lambda images: images.with_alisteners(),
+    "with_types": lambda images: images.with_types(input_type=str),
+    "configurable_fields": lambda images: images.configurable_fields(model=ConfigurableField(id="model")),
+    "configurable_alternatives": lambda images: images.configurable_alternatives(
+        ConfigurableField(id="which"), other=images
+    ),
+}
+
+
+@pytest.mark.parametrize("outer", WRAPPERS)
+@pytest.mark.parametrize("inner", WRAPPERS)
+def test_fallbacks_of_whatever_a_generator_is_wrapped_in_do_not_pay_twice(inner: str, outer: str) -> None:
     with Sandbox(faults=["disconnect"]) as service:
         pro = WanImageGenerator(**access(service, model="wan2.7-image-pro"))
-        ways: dict[str, Any] = {
-            "plain": pro,
-            "bind": pro.bind(seed=1),
-            "with_config": pro.with_config(tags=["x"]),
-            "bind of a config": pro.with_config({"tags": ["x"]}).bind(seed=1),
-            "config of a binding": pro.bind(seed=1).with_config(tags=["x"]),
-        }
-        made = ways[way]
-        safe = made.with_fallbacks([WanImageGenerator(**access(service))])
+        wrapped = WRAPPERS[inner](pro)
+        if outer != "configurable_fields":  # which looks for the setting in the outermost wrapper
+            wrapped = WRAPPERS[outer](wrapped)
+        safe = wrapped.with_fallbacks([WanImageGenerator(**access(service))])
         with pytest.raises(errors.PaymentUncertainError):
             safe.invoke("a fox")
         assert len(posts(service)) == 1
