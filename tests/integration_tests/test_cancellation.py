@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import pytest
 from langchain_wan import Budget, ImageRequest, WanClient, WanStore, errors
 from tests.support.fault_server import KEY, FaultServer, answer, reply, silence
 from tests.support.images import data_uri, png
+from tests.support.processes import Program, run_program
 from tests.support.services import build_client
 
 PRICE = Decimal("0.030")
@@ -170,12 +170,10 @@ HEARS_CTRL_C = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_h
 
 def test_46_ctrl_c_leaves_the_call_uncertain(tmp_path: Path) -> None:
     with FaultServer(silence()) as server:
-        command = [sys.executable, "-c", HEARS_CTRL_C + INTERRUPTED, server.url, KEY, str(tmp_path)]
-        with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+        with Program(HEARS_CTRL_C + INTERRUPTED, server.url, KEY, tmp_path) as program:
             asyncio.run(arrived(server))
-            process.send_signal(signal.SIGINT)
-            process.communicate(timeout=20)
-        assert process.returncode != 0
+            program.send_signal(signal.SIGINT)
+            assert program.wait().returncode != 0
         store = WanStore(tmp_path)
         assert [(entry.operation_id, entry.state) for entry in store.history()] == [("mine", "uncertain")]
         assert len(server.posts) == 1
@@ -201,11 +199,12 @@ for number in range(50):
 
 def test_57_processes_that_write_the_same_image_leave_one_whole_file(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png(size=(2000, 2000)))
-    command = [sys.executable, "-c", WRITER, str(tmp_path / "store"), str(tmp_path / "a.png")]
-    writers = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(4)]
-    for writer in writers:
-        _, stderr = writer.communicate(timeout=120)
-        assert writer.returncode == 0, stderr.decode()
+    with ExitStack() as stack:
+        writers = [Program(WRITER, tmp_path / "store", tmp_path / "a.png") for _ in range(4)]
+        for writer in writers:
+            stack.enter_context(writer)
+        ends = [writer.wait() for writer in writers]
+    assert [end.stderr for end in ends if end.returncode] == []
     assert len(list((tmp_path / "store" / "blobs").glob("*/*"))) == 1
 
 
@@ -241,7 +240,6 @@ def test_55_a_disk_that_takes_no_more_refuses_before_paying_or_returns_the_bytes
     assert len(picture) > 262144
     with FaultServer(files={"/a.png": reply(200, picture)}) as server:
         server._script = [reply(200, answer(f"{server.origin}/a.png"))]
-        command = [sys.executable, "-c", FULL, server.url, KEY, str(tmp_path / "store"), limit]
-        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+        done = run_program(FULL, server.url, KEY, tmp_path / "store", limit)
         assert len(server.posts) == posts
     assert done.stdout.strip() == (expected or f"{len(picture)} 1")

@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ import pytest
 from langchain_wan import ImageRequest, WanStore, errors
 from tests.support.fault_server import KEY, Behaviour, FaultServer, answer, reply, silence
 from tests.support.images import data_uri, png
+from tests.support.processes import Program, run_program
 from tests.support.services import build_client
 
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "1"))
@@ -49,8 +48,7 @@ print(done)
 
 def killed_at(step: int, server: FaultServer, folder: Path) -> bool:
     """Run the script; say whether it was killed (and not done before)."""
-    command = [sys.executable, "-c", SCRIPT, server.url, KEY, str(folder), str(step)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    done = run_program(SCRIPT, server.url, KEY, folder, step)
     assert done.returncode in {0, -signal.SIGKILL}, done.stderr
     return done.returncode != 0
 
@@ -133,14 +131,9 @@ def test_an_agent_killed_in_two_parallel_calls_and_resumed_has_sent_two_requests
         (reply(200, answer(data_uri())) if is_fox else silence())(connection, request)
 
     with FaultServer(fox_or_silence) as server:
-        command = [sys.executable, "-c", AGENT, server.url, KEY, str(tmp_path)]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-        with subprocess.Popen([*command, "first"], env=environment, stderr=subprocess.PIPE) as first:
+        with Program(AGENT, server.url, KEY, tmp_path, "first"):  # killed at the end of the block
             wait_for_a_finished_fox(server, tmp_path / "store")
-            first.kill()
-        again = subprocess.run(
-            [*command, "again"], check=False, env=environment, capture_output=True, text=True, timeout=120
-        )
+        again = run_program(AGENT, server.url, KEY, tmp_path, "again")
         assert again.returncode == 0, again.stderr
         fox, wolf = json.loads(again.stdout)
         assert len(server.posts) == 2

@@ -8,8 +8,6 @@ import logging
 import pickle
 import signal
 import sqlite3
-import subprocess
-import sys
 import traceback
 from decimal import Decimal
 from pathlib import Path
@@ -37,6 +35,7 @@ from tests.support.hostile_downloads import DOWNLOADS
 from tests.support.images import data_uri, png, png_that_claims
 from tests.support.key_search import contains_key, files_with_key, run_text
 from tests.support.paid_call import Case
+from tests.support.processes import run_program
 from tests.support.scripted_model import ScriptedChatModel, calls
 from tests.support.services import Generate, access, build_client
 
@@ -90,11 +89,7 @@ print(json.dumps([outcome, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss -
 
 @pytest.mark.parametrize("kind", ["65000 x 65000", "endless", "a byte a second", "81 megapixels", "49 megapixels"])
 def test_41_bombs_end_within_their_caps(kind: str) -> None:
-    command = [sys.executable, "-W", "ignore", "-c", PEAK, kind]
-    ran = subprocess.run(
-        command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2], timeout=120
-    )
-    ended, growth = json.loads(ran.stdout)
+    ended, growth = json.loads(run_program(PEAK, kind).stdout)
     assert ended == "refused"
     assert growth < 96 * 2**20
 

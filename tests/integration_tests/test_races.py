@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 import threading
+from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 from langchain_wan import Budget, ImageRequest, WanStore, errors
 from tests.support.fault_server import KEY, FaultServer, answer, reply
 from tests.support.images import data_uri
+from tests.support.processes import Program
 from tests.support.services import build_client
 
 RACER = """
@@ -30,11 +30,12 @@ for number in order:
 
 def test_sixteen_processes_race_on_twenty_operations_and_pay_twenty(tmp_path: Path) -> None:
     with FaultServer(reply(200, answer(data_uri()), after=0.02)) as server:
-        command = [sys.executable, "-c", RACER, server.url, KEY, str(tmp_path / "store")]
-        racers = [subprocess.Popen([*command, str(number)], stderr=subprocess.PIPE) for number in range(16)]
-        for racer in racers:
-            _, stderr = racer.communicate(timeout=300)
-            assert racer.returncode == 0, stderr.decode()
+        with ExitStack() as stack:
+            racers = [Program(RACER, server.url, KEY, tmp_path / "store", number) for number in range(16)]
+            for racer in racers:
+                stack.enter_context(racer)
+            ends = [racer.wait(300) for racer in racers]
+        assert [end.stderr for end in ends if end.returncode] == []
         assert len(server.posts) == 20
 
 

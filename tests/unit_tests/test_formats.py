@@ -5,8 +5,6 @@ from __future__ import annotations
 import gc
 import shutil
 import sqlite3
-import subprocess
-import sys
 import threading
 import warnings
 from decimal import Decimal
@@ -21,6 +19,7 @@ from langchain_wan._storage.money import to_nano
 from langchain_wan._storage.operations import Claim, Limit
 from langchain_wan._storage.owners import forget_owners
 from langchain_wan.sandbox import Sandbox
+from tests.support.processes import Program, run_program
 
 SAMPLE = Path(__file__).parents[1] / "samples" / "store_format_1"
 OWNER = "d2e16c439f814c2a8cff71027a5e8a03"
@@ -80,10 +79,8 @@ def test_the_fingerprint_of_a_request_is_that_of_format_1(old: Path) -> None:
 
 def test_two_processes_bring_a_store_to_the_newest_format_at_once(old: Path) -> None:
     program = "import sys; from langchain_wan import WanStore; print(len(WanStore(sys.argv[1]).history()))"
-    runs = [
-        subprocess.Popen([sys.executable, "-c", program, str(old)], stdout=subprocess.PIPE, text=True) for _ in range(2)
-    ]
-    assert [run.communicate()[0].strip() for run in runs] == ["5", "5"]
+    with Program(program, old) as first, Program(program, old) as second:
+        assert [run.wait().stdout.strip() for run in (first, second)] == ["5", "5"]
 
 
 def test_a_step_that_fails_leaves_the_store_as_it_was(old: Path) -> None:
@@ -236,8 +233,7 @@ print("works")
 
 
 def test_owners_and_locks_work_where_there_is_no_fcntl(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", WINDOWS, str(tmp_path / "lock")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_program(WINDOWS, tmp_path / "lock")
     assert (done.stdout, done.stderr) == ("works\n", "")
 
 

@@ -6,8 +6,6 @@ import gc
 import os
 import pickle
 import stat
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from langchain_wan import WanStore
 from langchain_wan._storage.blobs import MemoryBlobs
 from langchain_wan.errors import ImageReferenceError, StoreError
 from tests.support.images import png
+from tests.support.processes import run_program
 
 
 @pytest.fixture(params=["memory", "disk"])
@@ -96,8 +95,7 @@ def test_an_id_works_in_the_next_process(tmp_path: Path) -> None:
     image = WanStore(tmp_path / "images").add(png())
     path = str(tmp_path / "images")
     code = f"from langchain_wan import WanStore; print(len(WanStore({path!r}).get({image.id!r}).read()))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert int(done.stdout) == len(png())
+    assert int(run_program(code).stdout) == len(png())
 
 
 def test_an_id_works_in_a_forked_process(make_store: Callable[[], WanStore]) -> None:
