@@ -46,7 +46,9 @@ _REFUSED_V6 = tuple(
     ipaddress.IPv6Network(text)
     for text in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", "3ffe::/16", "2620:4f:8000::/48")
 )
-# How a network without IPv4 reaches it: https://www.rfc-editor.org/rfc/rfc6052, section 2.1 (2010-10)
+# On a network without IPv4, every IPv4 host is reached through this well-known prefix, and the IPv4 address inside is
+# what is dialled: https://www.rfc-editor.org/rfc/rfc6052, section 2.1 (2010-10). Prefixes of a network's own, such as
+# 64:ff9b:1::/48 (https://www.rfc-editor.org/rfc/rfc8215, 2017-08), stay refused: they may lead to internal hosts.
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -109,13 +111,13 @@ def is_well_formed(text: str) -> bool:
 
 
 def check_dial(address: _Address, port: int, *, allowed: tuple[Network, ...] = ()) -> None:
-    """Refuse to dial an address that is not public, or a port of a public address that no web server has.
+    """Refuse to dial an address that is not public, or a port of a public address that web servers do not use.
 
     Raises:
         RefusedAddressError: It may not be dialled.
     """
     check_address(address, allowed=allowed)
-    if port not in PORTS.values() and not _within(address, allowed):
+    if port not in PORTS.values() and not _is_allowed(address, allowed):
         raise RefusedAddressError("only the ports 80 and 443 are allowed")
 
 
@@ -128,27 +130,31 @@ def check_address(address: _Address, *, allowed: tuple[Network, ...] = ()) -> No
     Raises:
         RefusedAddressError: The address is internal, special, or a form that can carry an internal one.
     """
-    if _within(address, allowed):
-        return
-    if isinstance(address, ipaddress.IPv6Address) and address in _NAT64 and address.scope_id is None:
-        address = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)  # what is dialled is the IPv4 address inside
-        if _within(address, allowed):
-            return
-    if isinstance(address, ipaddress.IPv4Address):
-        refused = any(address in network for network in _REFUSED_V4)
-    else:
-        refused = (
-            address.scope_id is not None
-            or address not in _GLOBAL_V6
-            or any(address in network for network in _REFUSED_V6)
-            or _embeds_v4(address)
-        )
-    if refused:
+    if not _is_allowed(address, allowed) and not _is_public(_translate(address)):
         raise RefusedAddressError("not a public address")
 
 
-def _within(address: _Address, networks: tuple[Network, ...]) -> bool:
-    return any(address in network for network in networks if network.version == address.version)
+def _is_allowed(address: _Address, networks: tuple[Network, ...]) -> bool:
+    # An IPv4 network keeps its meaning where it is reached through NAT64.
+    return any(form in network for network in networks for form in (address, _translate(address)))
+
+
+def _translate(address: _Address) -> _Address:
+    """Return the IPv4 address that a NAT64 gateway dials for an address, else the address itself."""
+    if isinstance(address, ipaddress.IPv6Address) and address in _NAT64 and address.scope_id is None:
+        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address
+
+
+def _is_public(address: _Address) -> bool:
+    if isinstance(address, ipaddress.IPv4Address):
+        return not any(address in network for network in _REFUSED_V4)
+    return (
+        address.scope_id is None
+        and address in _GLOBAL_V6
+        and not any(address in network for network in _REFUSED_V6)
+        and not _embeds_v4(address)
+    )
 
 
 def _embeds_v4(address: ipaddress.IPv6Address) -> bool:

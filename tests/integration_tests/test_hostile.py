@@ -20,7 +20,7 @@ from langchain_core.messages import ToolMessage
 
 from langchain_wan import Budget, ImageRequest, RetryPolicy, WanImageTool, WanStore, errors
 from langchain_wan._net.addresses import parse_target
-from tests.support.fake_network import HOSTILE_NAMES, METADATA, REBINDS, Network, network
+from tests.support.fake_network import HOSTILE_NAMES, METADATA, NAT64, PUBLIC_BY_NAT64, REBINDS, Network, network
 from tests.support.fault_server import FaultServer, Received, answer, reply
 from tests.support.hostile_input import HOSTILE, HOSTILE_REDIRECTS
 from tests.support.images import data_uri, png
@@ -174,6 +174,29 @@ def test_a_name_is_resolved_once_and_the_answer_that_was_judged_is_dialled(
     assert asked(tool, [f"http://{REBINDS}/a.png"], asynchronous).status == "success"
     assert net.looked_up.count(REBINDS) == 1
     assert asked(tool, [f"http://{REBINDS}/a.png?again"], asynchronous).status == "error"
+    assert net.forbidden() == []
+
+
+def has_ipv6() -> bool:
+    try:
+        socket.socket(socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this system has no IPv6")
+@ASYNC
+def test_a_network_without_ipv4_reaches_public_hosts_through_nat64(
+    asynchronous: bool, service: Endpoint, net: Network
+) -> None:
+    tool = tool_for(service, reference_urls="fetch", scope="store")
+    for url in (f"http://{NAT64}/a.png", f"http://[{PUBLIC_BY_NAT64}]/a.png"):
+        assert asked(tool, [url], asynchronous).status == "success", url
+        service.shown = url
+        assert asked(tool, [], asynchronous).status == "success", url
+    assert asked(tool, ["http://[64:ff9b::10.0.0.1]/a.png"], asynchronous).status == "error"
+    assert (PUBLIC_BY_NAT64, 80) in net.dialled
     assert net.forbidden() == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,8 +13,10 @@ from typing import Any
 import pytest
 
 PUBLIC = "93.184.216.34"
+PUBLIC_BY_NAT64 = "64:ff9b::5db8:d822"  # the same host, as a network without IPv4 sees it
 METADATA = "169.254.169.254"
 REBINDS = "rebinds.evil.com"
+NAT64 = "nat64.public.com"
 
 
 # What a resolver may answer; each takes a host that is not this machine's.
@@ -26,6 +29,9 @@ NAMES_THAT_RESOLVE: dict[str, list[list[str]]] = {
     "six.evil.com": [["::1"]],
     "mapped.evil.com": [["::ffff:127.0.0.1"]],
     "nat64.evil.com": [["64:ff9b::7f00:1"]],
+    "nat64-metadata.evil.com": [["64:ff9b::a9fe:a9fe"]],
+    "nat64-private.evil.com": [["64:ff9b::a00:1"]],
+    "nat64-of-a-network.evil.com": [["64:ff9b:1::5db8:d822"]],
     "sixtofour.evil.com": [["2002:7f00:1::"]],
     "teredo.evil.com": [["2001:0:7f00:1::"]],
     "unique-local.evil.com": [["fd00:ec2::254"]],
@@ -52,7 +58,8 @@ class Network:
 
     def forbidden(self) -> list[tuple[str, int]]:
         """Where a connection was tried that nobody may reach."""
-        return [place for place in self.dialled if place not in ((PUBLIC, 80), ("127.0.0.1", self.server_port))]
+        open_to_all = {(PUBLIC, 80), (PUBLIC_BY_NAT64, 80), ("127.0.0.1", self.server_port)}
+        return [address for address in self.dialled if address not in open_to_all]
 
 
 @contextmanager
@@ -67,6 +74,8 @@ def network(server_port: int) -> Iterator[Network]:
         seen.dialled.append((host, port))
         if (host, port) == (PUBLIC, 80):
             return real_connect(self, ("127.0.0.1", server_port))
+        if (host, port) == (PUBLIC_BY_NAT64, 80):
+            return _connect_by_ipv4(self, ("127.0.0.1", server_port))
         if (host, port) != ("127.0.0.1", server_port):
             raise ConnectionRefusedError("not in the tests")
         return real_connect(self, address)
@@ -80,10 +89,7 @@ def network(server_port: int) -> Iterator[Network]:
         else:
             return real_getaddrinfo(name, port, *args, **kwargs)
         seen.looked_up.append(name)
-        if name == REBINDS:  # public when it is checked, internal when it is asked again
-            found = [PUBLIC] if seen.looked_up.count(name) == 1 else ["127.0.0.1"]
-        else:
-            found = NAMES_THAT_RESOLVE.get(name, [[PUBLIC]] if name.endswith(("public.com", ".jp", ".de")) else [[]])[0]
+        found = _resolve(name, seen)
         if not found:
             raise socket.gaierror(-2, "Name or service not known")
         kind = socket.SOCK_STREAM
@@ -101,3 +107,18 @@ def network(server_port: int) -> Iterator[Network]:
         yield seen
     finally:
         patch.undo()
+
+
+def _connect_by_ipv4(connection: socket.socket, address: tuple[str, int]) -> None:
+    """Connect an IPv6 socket to a server that only listens on IPv4, as a NAT64 gateway does."""
+    with socket.create_connection(address) as translated:
+        translated.settimeout(connection.gettimeout())
+        os.dup2(translated.fileno(), connection.fileno())
+
+
+def _resolve(name: str, seen: Network) -> list[str]:
+    if name == REBINDS:  # public when it is checked, internal when it is asked again
+        return [PUBLIC] if seen.looked_up.count(name) == 1 else ["127.0.0.1"]
+    if name == NAT64:
+        return [PUBLIC_BY_NAT64]
+    return NAMES_THAT_RESOLVE.get(name, [[PUBLIC]] if name.endswith(("public.com", ".jp", ".de")) else [[]])[0]

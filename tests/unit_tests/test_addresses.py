@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from langchain_wan._net.addresses import MAX_URL, RefusedAddressError, Target, check_address, parse_target
+from langchain_wan._net.addresses import MAX_URL, RefusedAddressError, Target, check_address, check_dial, parse_target
 from tests.support.hostile_input import HOSTILE_URLS
 
 GOOD = {
@@ -309,3 +309,23 @@ def test_an_internal_network_can_be_allowed(address: str, network: str) -> None:
     assert check_address(ipaddress.ip_address(address), allowed=allowed) is None  # type: ignore[func-returns-value]
     with pytest.raises(RefusedAddressError):
         check_address(ipaddress.ip_address(address), allowed=allowed[:2])
+
+
+@pytest.mark.parametrize("address", ["10.1.2.3", "64:ff9b::10.1.2.3"])
+def test_an_allowed_network_may_be_dialled_on_any_port_through_nat64_too(address: str) -> None:
+    allowed = (ipaddress.ip_network("10.1.0.0/16"),)
+    assert check_dial(ipaddress.ip_address(address), 8000, allowed=allowed) is None  # type: ignore[func-returns-value]
+    with pytest.raises(RefusedAddressError):
+        check_dial(ipaddress.ip_address(address), 8000)
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "64:ff9b::8.8.8.8"])
+def test_a_public_address_may_be_dialled_on_the_ports_of_web_servers_only(address: str) -> None:
+    allowed = (ipaddress.ip_network("10.1.0.0/16"),)
+    assert check_dial(ipaddress.ip_address(address), 443, allowed=allowed) is None  # type: ignore[func-returns-value]
+    with pytest.raises(RefusedAddressError, match="ports 80 and 443"):
+        check_dial(ipaddress.ip_address(address), 8000, allowed=allowed)
+
+
+def test_a_nat64_address_with_a_public_ipv4_address_may_stand_in_a_url() -> None:
+    assert parse_target("https://[64:ff9b::8.8.8.8]/a.png").host == "64:ff9b::8.8.8.8"
