@@ -7,6 +7,7 @@ A `GeneratedImage` finds its bytes through a `ByteSource`; `store.py` provides o
 from __future__ import annotations
 
 import base64
+import os
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -126,7 +127,8 @@ class GeneratedImage(BaseModel):
     def save(self, path: str | Path) -> Path:
         """Write the image to a file and return its path; missing folders are created.
 
-        In a folder, the file is named by the id. A name that ends with another image type gets that type.
+        In a folder, or where the path ends with a slash, the file is named by the id. A name that ends with another
+        image type gets that type.
         """
         return self._written(path, self.read())
 
@@ -166,7 +168,7 @@ class GeneratedImage(BaseModel):
 
     def _written(self, path: str | Path, data: bytes) -> Path:
         target = Path(path)
-        if target.is_dir():
+        if target.is_dir() or str(path).endswith(("/", os.sep)):
             target = target / f"{self.id}{formats.EXTENSIONS.get(self.mime_type, '')}"
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(encode.as_named(data, target.suffix))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from langchain_core.rate_limiters import BaseRateLimiter
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from langchain_wan._net.addresses import Network
 from langchain_wan._net.endpoint import Endpoint, parse_base_url
+from langchain_wan._services.catalog import check_models
 from langchain_wan.budget import Budget
 from langchain_wan.errors import WanConfigurationError
 from langchain_wan.models import GeneratedImage
@@ -87,6 +88,11 @@ class WanSettings(BaseModel):
     on_image: Callable[[GeneratedImage], str | None] | None = None
     proxy: str | None = Field(default=None, repr=False)
     allowed_networks: tuple[Network, ...] = ()
+
+    @model_validator(mode="after")
+    def _check_model(self) -> Self:
+        check_models([self.model], self.prices)
+        return self
 
     def settings(self) -> dict[str, Any]:
         """Return the settings alone, to be passed on whole."""

@@ -33,8 +33,8 @@ class WanStore:
         location: A folder, made when it is first used; several processes may share it. None means memory: 256 MiB of
             images, then the oldest are dropped, for the life of the process.
 
-    Nothing is read or written before the first call of a method. A `StoreError` is raised where the folder can't be
-    used.
+    Nothing is read or written, and no system call made, before the first call of a method; a relative folder counts
+    from the working folder of that moment. A `StoreError` is raised where the folder can't be used.
 
     Attributes:
         location: The folder, or None for memory.
@@ -50,8 +50,7 @@ class WanStore:
     def __init__(self, location: str | os.PathLike[str] | None = None) -> None:
         if _URL.match(str(location)):
             raise WanConfigurationError(f"A store is a folder or in memory; {location} is a URL.")
-        # Absolute, so that it stays the same folder after a change of the working folder.
-        self._storage = Storage(None if location is None else Path(location).absolute())
+        self._storage = Storage(None if location is None else Path(location))
 
     @classmethod
     def default(cls) -> Self:

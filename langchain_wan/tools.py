@@ -23,6 +23,7 @@ from pydantic import (
 
 from langchain_wan._call.names import ImageNames
 from langchain_wan._concurrency.executor import in_thread
+from langchain_wan._services.catalog import check_models
 from langchain_wan._tool.arguments import WanImageInput, read_references
 from langchain_wan._tool.conversation import Conversation
 from langchain_wan._tool.errors import (
@@ -128,6 +129,7 @@ class WanImageTool(WanSettings, BaseTool):
         return self
 
     def _take_shape(self) -> None:
+        check_models(self.models, self.prices)
         given = self.model_fields_set
         if "model" in given and "models" not in given:
             self.models = (self.model,)

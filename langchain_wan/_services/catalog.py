@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from datetime import date
 from decimal import Decimal
 
-from langchain_wan.errors import InvalidImageRequestError
+from langchain_wan.errors import InvalidImageRequestError, WanConfigurationError
 
 # Source: https://aisa.one/docs/guides/pricing/ai-model-pricing-llm-inference, read on PRICES_AS_OF; equal to
 # Alibaba's international list price. Failed images are free upstream.
@@ -42,10 +43,23 @@ def price_usd(model: str, n: int = 1, *, prices: Mapping[str, Decimal] | None = 
     return price * n
 
 
+def check_models(models: Iterable[str], prices: Mapping[str, Decimal]) -> None:
+    """Refuse models whose price is not known, before anybody asks for an image.
+
+    Raises:
+        WanConfigurationError: One is neither in the table nor among the caller's prices.
+    """
+    for model in models:
+        if model not in PRICES_USD and model not in prices:
+            error = _unknown_price(model)
+            raise WanConfigurationError(f"{error.what} {error.next_step}")
+
+
 def _unknown_price(model: str) -> InvalidImageRequestError:
     shown = "".join(char for char in model if char.isprintable())[:60]
     route = next((text for mark, text in OTHER_ROUTES.items() if mark in model.lower()), None)
     known = ", ".join(PRICES_USD)
+    near = difflib.get_close_matches(model.lower(), PRICES_USD, n=1, cutoff=0.7)
     if route is not None:
         return InvalidImageRequestError(
             f"{shown!r} is not a Wan model: {route}, which this package does not call.",
@@ -53,7 +67,7 @@ def _unknown_price(model: str) -> InvalidImageRequestError:
             advice=f"This tool makes images with {known} only.",
         )
     return InvalidImageRequestError(
-        f"The price of model {shown!r} is not known, so no budget can hold for it.",
+        f"The model {shown!r} is not known, and neither is its price.{f' Did you mean {near[0]!r}?' if near else ''}",
         next_step=f"Use one of {known}, or pass its price: prices={{{shown!r}: Decimal(...)}}.",
         advice=f"Use one of these models: {known}.",
     )

@@ -10,11 +10,12 @@ import json
 import sqlite3
 import time
 from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from langchain_wan._storage import spending
 from langchain_wan._storage.operations import Claim, ClaimResult, Limit, Operation
-from langchain_wan._storage.owners import find_owner
+from langchain_wan._storage.owners import Owner, find_owner
 from langchain_wan._storage.sqlite import Database
 from langchain_wan._storage.states import (
     OPEN,
@@ -38,8 +39,11 @@ class Ledger:
     """The operations and named budgets of a database; `owners` is a folder of locks, None for memory."""
 
     def __init__(self, database: Database, owners: Path | None) -> None:
-        self._database = database
-        self._owner = find_owner(owners)
+        self._database, self._owners = database, owners
+
+    @cached_property
+    def _owner(self) -> Owner:  # looked up when it is needed: that asks the file system
+        return find_owner(self._owners)
 
     def is_same(self, other: Ledger) -> bool:
         """Say whether another object is the same ledger: two stores may be opened on one folder."""

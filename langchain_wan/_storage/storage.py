@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,17 +22,60 @@ if TYPE_CHECKING:
     from langchain_wan._storage.operations import Operation
 
 
+class _Parts:
+    """The parts of a storage, made when they are first used: not even the working folder is asked for before."""
+
+    def __init__(self, location: Path | None) -> None:
+        self._location = location
+
+    @cached_property
+    def folder(self) -> Path | None:  # absolute, so that it stays the same after a change of the working folder
+        return None if self._location is None else self._location.absolute()
+
+    @cached_property
+    def blobs(self) -> MemoryBlobs | DiskBlobs:
+        return MemoryBlobs() if self.folder is None else DiskBlobs(self.folder)
+
+    @cached_property
+    def _database(self) -> Database:
+        return Database(None if self.folder is None else self.folder / "ledger.sqlite3")
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        return Catalog(self._database)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        return Ledger(self._database, None if self.folder is None else self.folder / "owners")
+
+
 class Storage:
     """What is stored in a folder or in memory, as one scope sees it; the scope `""` sees everything."""
 
-    def __init__(self, folder: Path | None) -> None:
-        self.folder = folder
+    def __init__(self, location: Path | None) -> None:
         self.scope = ""
-        self.blobs = MemoryBlobs() if folder is None else DiskBlobs(folder)
-        database = Database(None if folder is None else folder / "ledger.sqlite3")
-        self.catalog = Catalog(database)
-        self.ledger = Ledger(database, None if folder is None else folder / "owners")
+        self._parts = _Parts(location)
         self._reservations: dict[tuple[str, str], Callable[[Decimal | None, int], None]] = {}
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder, or None for memory."""
+        return self._parts.folder
+
+    @property
+    def blobs(self) -> MemoryBlobs | DiskBlobs:
+        """The bytes."""
+        return self._parts.blobs
+
+    @property
+    def catalog(self) -> Catalog:
+        """The names of images and uploads."""
+        return self._parts.catalog
+
+    @property
+    def ledger(self) -> Ledger:
+        """The operations and budgets."""
+        return self._parts.ledger
 
     def scoped(self, name: str) -> Self:
         """Return a view of the same storage that knows only the images of one scope."""

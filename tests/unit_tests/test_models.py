@@ -480,7 +480,7 @@ def test_a_pickled_image_looks_in_the_default_store(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda image: image.model_copy(deep=True)])
 def test_a_copy_keeps_its_bytes_in_memory_as_the_image_itself_does(copied: Any) -> None:
     store = WanStore()
-    store._storage.blobs = MemoryBlobs(cap=len(PNG))
+    store._storage._parts.blobs = MemoryBlobs(cap=len(PNG))
     twin = copied(store.add(PNG))
     gc.collect()
     with pytest.warns(UserWarning, match="oldest images are dropped"):

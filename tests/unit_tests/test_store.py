@@ -161,7 +161,7 @@ def test_the_oldest_go_from_memory_with_a_warning_except_what_is_held() -> None:
 
 def test_a_living_image_keeps_its_bytes_beyond_the_cap() -> None:
     store = WanStore()
-    store._storage.blobs = MemoryBlobs(cap=10)
+    store._storage._parts.blobs = MemoryBlobs(cap=10)
     first = store.add(png())
     with pytest.warns(UserWarning, match="oldest images are dropped"):
         store.add(png("blue"))

@@ -100,7 +100,7 @@ def test_bytes_that_somebody_holds_are_not_kept_twice() -> None:
 @pytest.mark.filterwarnings("ignore:The in-memory image store:UserWarning")
 def test_an_image_that_was_asked_for_by_id_keeps_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     made = WanStore()
-    made._storage.blobs = MemoryBlobs(cap=1)
+    made._storage._parts.blobs = MemoryBlobs(cap=1)
     image = made.get(made.add(png("red")).id)
     gc.collect()
     made.add(png("blue"))

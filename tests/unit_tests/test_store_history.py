@@ -416,7 +416,7 @@ def test_the_warning_of_a_full_memory_says_what_to_do_and_comes_once() -> None:
         ),
         (
             "wan9",
-            "The price of model 'wan9' is not known, so no budget can hold for it. Nothing was charged. "
+            "The model 'wan9' is not known, and neither is its price. Nothing was charged. "
             "Use one of wan2.7-image, wan2.7-image-pro, or pass its price: prices={'wan9': Decimal(...)}.",
             "Use one of these models: wan2.7-image, wan2.7-image-pro.",
         ),
