@@ -57,6 +57,13 @@ def test_a_workflow_runs_targets_that_exist(workflow: Path) -> None:
     assert [command for command in commands if command[0] != "make" or command[1] not in targets()] == []
 
 
+def test_the_workflow_of_the_tests_runs_each_target_that_a_local_run_does() -> None:
+    local = set(re.findall(r"^make ([a-z]+)", read(".ci/run"), re.MULTILINE))
+    commands = [step["run"].split() for step in steps(ROOT / ".github" / "workflows" / "test.yml") if "run" in step]
+    assert local
+    assert local <= {command[1] for command in commands}
+
+
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda workflow: workflow.stem)
 def test_a_workflow_may_only_read_and_pins_its_actions(workflow: Path) -> None:
     assert yaml.safe_load(workflow.read_text())["permissions"] == {"contents": "read"}
