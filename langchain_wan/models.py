@@ -21,6 +21,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PlainSerializer,
     PrivateAttr,
 )
 
@@ -65,6 +66,15 @@ def _with_zone(moment: datetime) -> datetime:
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
+# As text in every dump: encoders such as LangServe's ask pydantic, and know neither Decimal nor datetime.
+Dollars = Annotated[Decimal, PlainSerializer(str, return_type=str)]
+Moment = Annotated[
+    datetime,
+    AfterValidator(_with_zone),
+    PlainSerializer(lambda moment: moment.isoformat().replace("+00:00", "Z"), return_type=str),
+]
+
+
 class GeneratedImage(BaseModel):
     """One stored image: a short id, where it may still be downloaded, and what its bytes are.
 
@@ -83,7 +93,7 @@ class GeneratedImage(BaseModel):
     # Patterns, since an artifact may be posted by a client: a store makes file names of these.
     id: Annotated[str, Field(pattern=r"^img_[0-9a-hjkmnp-tv-z]{13}$")]
     url: str | None = None
-    expires_at: Annotated[datetime, AfterValidator(_with_zone)] | None = None
+    expires_at: Moment | None = None
     mime_type: str
     width: int
     height: int
@@ -235,14 +245,14 @@ class ImageResult(BaseModel):
     failures: list[ImageFailure] = Field(default_factory=list)
     model: str
     prompt: str
-    cost_usd: Decimal
+    cost_usd: Dollars
     usage: dict[str, Any] = Field(default_factory=dict)
     request_id: str | None = None
     operation_id: str
     metadata: dict[str, str] = Field(default_factory=dict)
     parents: list[str] = Field(default_factory=list)
     replayed: bool = False
-    created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    created_at: Moment = Field(default_factory=lambda: datetime.now(UTC))
     notes: list[str] = Field(default_factory=list)
 
     def edit(self, prompt: str, *, index: int = 0, **parameters: Any) -> ImageRequest:
@@ -296,10 +306,17 @@ class ImageResult(BaseModel):
                 "this carries no image result: tool.invoke({...}) returns text alone; pass a ToolCall, whose message "
                 "has the artifact, or use tool.generator"
             )
-        result = cls.model_validate(dict(artifact))
-        for image in result.images:
+        return cls.model_validate(dict(artifact)).attach(store)
+
+    def attach(self, store: ByteSource | None) -> Self:
+        """Return this result, its images reading their bytes from a store: after a checkpoint, a cache or JSON.
+
+        Args:
+            store: None means the default store.
+        """
+        for image in self.images:
             image.attached(store)
-        return result
+        return self
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002  IPython's own
         printer.text(self.describe(url=False).rpartition("\n")[0])

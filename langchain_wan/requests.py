@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeAlias, runtime_checkable
 
@@ -148,25 +150,31 @@ LONGEST_NAME = 4096  # characters
 class InlineImage:
     """An image given as bytes or as a data URI; shown by digest and size, never by content."""
 
-    __slots__ = ("_shown", "content")
-
     def __init__(self, content: bytes | str) -> None:
         self.content = content
-        self._shown: str | None = None
 
     def __repr__(self) -> str:
         """Show the digest and the size."""
-        if self._shown is None:
-            raw = self.content if isinstance(self.content, bytes) else self.content.encode(errors="replace")
-            kind = "bytes" if isinstance(self.content, bytes) else "characters of data URI"
-            self._shown = f"<{len(raw):,} {kind}, sha256 {hashlib.sha256(raw).hexdigest()[:16]}>"
-        return self._shown
+        return self._description
+
+    @cached_property
+    def _description(self) -> str:
+        raw = self.content if isinstance(self.content, bytes) else self.content.encode(errors="replace")
+        kind = "bytes" if isinstance(self.content, bytes) else "characters of data URI"
+        return f"<{len(raw):,} {kind}, sha256 {hashlib.sha256(raw).hexdigest()[:16]}>"
+
+    def _asdict(self) -> dict[str, bytes | str]:
+        # LangGraph's checkpointers keep an object with this method whole; dumps and traces show its description.
+        return {"content": self.content}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, InlineImage) and self.content == other.content
 
     def __hash__(self) -> int:
         return hash(self.content)
+
+
+_DESCRIPTION = re.compile(r"<(?:[0-9,]+ (?:bytes|characters of data URI), sha256 [0-9a-f]{16}|file .*|PIL image .*)>")
 
 
 def is_pil_image(value: object) -> bool:
@@ -179,16 +187,30 @@ def _as_source(value: Any) -> Any:
     if isinstance(value, bytes | bytearray | memoryview):
         return InlineImage(bytes(value))
     if isinstance(value, str):
+        if _DESCRIPTION.fullmatch(value):
+            raise ValueError(
+                f"{value} only describes an image: JSON of a request holds no bytes; store the image first"
+            )
         # What is longer than any URL is not a reference; it is kept out of traces, and refused when it is resolved.
         return InlineImage(value) if value[:5].lower() == "data:" or len(value) > LONGEST_NAME else value
-    if isinstance(value, dict) and is_image_block(value):
+    if isinstance(value, dict):
+        return _from_dict(value)
+    if isinstance(value, Path | InlineImage | StoredImage) or is_pil_image(value):
+        return value
+    raise ValueError("an image is an id, a URL, a data URI, bytes, a Path, a PIL image or a GeneratedImage")
+
+
+def _from_dict(value: dict[str, Any]) -> Any:
+    if is_image_block(value):
         source = block_source(value)
         if source is None:
             raise ValueError("this image block holds no image, only a reference to a provider's file store")
         return _as_source(source)
-    if isinstance(value, Path | InlineImage | StoredImage) or is_pil_image(value):
-        return value
-    raise ValueError("an image is an id, a URL, a data URI, bytes, a Path, a PIL image or a GeneratedImage")
+    # What a checkpointer that builds no classes makes of a `GeneratedImage` and of an `InlineImage`.
+    kept = value.get("id") if "sha256" in value else value.get("content")
+    if isinstance(kept, str | bytes):
+        return _as_source(kept)
+    raise ValueError("this dict is not an image block")
 
 
 def describe_source(source: Any) -> str:
@@ -208,7 +230,7 @@ def describe_source(source: Any) -> str:
 Source = Annotated[
     Any,
     BeforeValidator(_as_source),
-    PlainSerializer(describe_source, return_type=str),
+    PlainSerializer(describe_source, return_type=str, when_used="json"),  # without JSON, checkpointers keep the image
     WithJsonSchema({"type": "string", "description": "An image id, a URL or a data URI."}),
 ]
 ImageSource: TypeAlias = "str | Path | bytes | bytearray | memoryview | Image.Image | StoredImage | Mapping[str, Any]"

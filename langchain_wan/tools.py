@@ -198,7 +198,7 @@ class WanImageTool(WanSettings, BaseTool):
         runtime: Annotated[Any, InjectedToolArg] = None,
         run_manager: CallbackManagerForToolRun | None = None,
         **parameters: Any,
-    ) -> tuple[str, dict[str, Any]]:
+    ) -> Any:
         with Remembered(self.handle_tool_error):
             request = self._request(prompt, images, n, model, parameters)
             call = self._call(injected(runtime))
@@ -221,7 +221,7 @@ class WanImageTool(WanSettings, BaseTool):
         runtime: Annotated[Any, InjectedToolArg] = None,
         run_manager: AsyncCallbackManagerForToolRun | None = None,
         **parameters: Any,
-    ) -> tuple[str, dict[str, Any]]:
+    ) -> Any:
         with Remembered(self.handle_tool_error):
             request = self._request(prompt, images, n, model, parameters)
             call = await in_thread(self._call, injected(runtime))
@@ -302,20 +302,24 @@ class WanImageTool(WanSettings, BaseTool):
             raise WanConfigurationError("The scope function has to return a name.")
         return named
 
-    def _output(
-        self, result: ImageResult, request: ImageRequest, conversation: ImageNames | None
-    ) -> tuple[str, dict[str, Any]]:
+    def _output(self, result: ImageResult, request: ImageRequest, conversation: ImageNames | None) -> Any:
+        content = self._content(result, request, conversation)
+        if self.response_format == "content":
+            return content
         artifact = result.model_dump(mode="json")
         if self.artifact_base64:
-            for shown, image in zip(artifact["images"], result.images, strict=True):
-                shown["base64"] = image.base64
+            for facts, image in zip(artifact["images"], result.images, strict=True):
+                facts["base64"] = image.base64
+        return content, artifact
+
+    def _content(self, result: ImageResult, request: ImageRequest, conversation: ImageNames | None) -> str:
         if callable(self.return_to_model):
             try:
-                return self.return_to_model(result), artifact
-            except Exception:  # somebody else's function must not lose a paid image
+                return self.return_to_model(result)
+            except Exception:  # a callback that fails must not lose a paid image
                 logger.exception("return_to_model failed")
         text = result.describe(url=self.return_to_model == "url")
-        return "\n".join([text, *_uploads(conversation, request)]), artifact
+        return "\n".join([text, *_uploads(conversation, request)])
 
     def _traced(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         return {**kwargs, "metadata": {**model_metadata(self.model), **(kwargs.get("metadata") or {})}}
