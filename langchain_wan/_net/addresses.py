@@ -1,7 +1,7 @@
-"""Which URLs and addresses may be named or dialled: rules on text and on IP addresses, without any I/O.
+"""Which URLs and addresses may be used: rules for text and for IP addresses, without any I/O.
 
-The text rules are strict, so that no two parsers can read one URL differently. The address table is our own:
-`ipaddress.is_global` changes between patch releases and misses transition forms that reach internal hosts.
+The rules for text are strict, so that no two parsers can read one URL differently. The address table is our own:
+`ipaddress.is_global` changes between patch releases, and misses transition forms that reach internal hosts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _URL = re.compile(
     r"(?::(?P<port>[0-9]{1,5}))?(?P<rest>[/?#][^\s\\]*)?"
 )
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_NO_PART_OF_A_URL = re.compile("[\x00-\x20\x7f-\x9f\ud800-\udfff]")  # controls, blanks, lone surrogates
+_NOT_IN_A_URL = re.compile("[\x00-\x20\x7f-\x9f\ud800-\udfff]")  # control characters, spaces, lone surrogates
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _INTERNAL_SUFFIXES = (
     *("localhost", "localdomain", "local", "internal", "intranet", "lan", "home", "corp", "private", "home.arpa"),
@@ -30,7 +30,8 @@ _INTERNAL_NAMES = frozenset({"metadata", "metadata.google.internal", "instance-d
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-# https://www.iana.org/assignments/iana-ipv4-special-registry (2026-10) and cloud services on public-looking addresses
+# https://www.iana.org/assignments/iana-ipv4-special-registry (2026-10), and cloud services whose
+# addresses look public
 _REFUSED_V4 = tuple(
     ipaddress.IPv4Network(text)
     for text in (
@@ -40,7 +41,7 @@ _REFUSED_V4 = tuple(
         "168.63.129.16/32",  # Azure's WireServer
     )
 )
-# Everything outside 2000::/3 is refused; these parts of it too. 6to4 and Teredo can carry internal addresses.
+# Everything outside 2000::/3 is refused, and these parts of it. 6to4 and Teredo can carry internal addresses.
 _GLOBAL_V6 = ipaddress.IPv6Network("2000::/3")
 _REFUSED_V6 = tuple(
     ipaddress.IPv6Network(text)
@@ -53,12 +54,12 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class RefusedAddressError(ValueError):
-    """A URL or an address may not be used; the text is for logs, not for a model."""
+    """A URL or an address may not be used. The text is for operators, not for a model."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a URL names: scheme, host in lower-case ASCII, port."""
+    """Where a URL leads: scheme, host in lower-case ASCII, and port."""
 
     scheme: str
     host: str
@@ -77,17 +78,19 @@ def parse_target(
     Args:
         allow_http: Whether plain http may be used.
         allowed: Hosts and ports that are allowed although they are internal: the sandbox that answered.
-        networks: Internal networks that may be reached. With any, names and ports are free here: `check_dial` judges
-            what they mean when it is dialled.
+        networks: Internal networks that may be reached. If there are any, every name and port is accepted here, and
+            `check_dial` checks the address behind it.
 
     Raises:
-        RefusedAddressError: It is no plain http(s) URL of a public host.
+        RefusedAddressError: It is not a plain http(s) URL of a public host.
     """
-    if len(url) > MAX_URL or _NO_PART_OF_A_URL.search(url) is not None:
-        raise RefusedAddressError("not a plain URL")
+    if len(url) > MAX_URL:
+        raise RefusedAddressError(f"it is longer than {MAX_URL} characters")
+    if _NOT_IN_A_URL.search(url) is not None:
+        raise RefusedAddressError("it contains spaces or control characters")
     match = _URL.fullmatch(url)
     if match is None:
-        raise RefusedAddressError("not a plain http(s) URL")
+        raise RefusedAddressError("it is not a plain http(s) URL")
     scheme, host = match["scheme"].lower(), match["host"].lower()
     if scheme == "http" and not allow_http:
         raise RefusedAddressError("plain http is not allowed")
@@ -95,43 +98,43 @@ def parse_target(
     if (host, port) in allowed:
         return Target(scheme, host, port)
     if port > MAX_PORT or (port not in PORTS.values() and not networks):
-        raise RefusedAddressError("only the ports 80 and 443 are allowed")
+        raise RefusedAddressError("only ports 80 and 443 are allowed")
     if host.startswith("["):
         try:
             check_address(ipaddress.IPv6Address(host[1:-1]), allowed=networks)
         except ipaddress.AddressValueError:
-            raise RefusedAddressError("not an IP address") from None
+            raise RefusedAddressError("its host is not an IP address") from None
         return Target(scheme, host[1:-1], port)
-    return Target(scheme, _public_name(host, networks), port)
+    return Target(scheme, _check_name(host, networks), port)
 
 
 def is_well_formed(text: str) -> bool:
-    """Say whether text can be encoded and written down: a lone surrogate, which JSON can hold, can't."""
+    """Say whether text can be encoded as UTF-8: a lone surrogate, which JSON can contain, cannot."""
     return _SURROGATE.search(text) is None
 
 
 def check_dial(address: _Address, port: int, *, allowed: tuple[Network, ...] = ()) -> None:
-    """Refuse to dial an address that is not public, or a port of a public address that web servers do not use.
+    """Refuse a connection to an address that is not public, or to a port of it that web servers do not use.
 
     Raises:
-        RefusedAddressError: It may not be dialled.
+        RefusedAddressError: Nobody may connect to it.
     """
     check_address(address, allowed=allowed)
     if port not in PORTS.values() and not _is_allowed(address, allowed):
-        raise RefusedAddressError("only the ports 80 and 443 are allowed")
+        raise RefusedAddressError("only ports 80 and 443 are allowed")
 
 
 def check_address(address: _Address, *, allowed: tuple[Network, ...] = ()) -> None:
     """Refuse an address that is not public.
 
     Args:
-        allowed: Networks that are allowed nevertheless.
+        allowed: Networks that are allowed although they are internal.
 
     Raises:
-        RefusedAddressError: The address is internal, special, or a form that can carry an internal one.
+        RefusedAddressError: It is internal, reserved, or of a form that can carry an internal address.
     """
     if not _is_allowed(address, allowed) and not _is_public(_translate(address)):
-        raise RefusedAddressError("not a public address")
+        raise RefusedAddressError("its address is not public")
 
 
 def _is_allowed(address: _Address, networks: tuple[Network, ...]) -> bool:
@@ -140,7 +143,7 @@ def _is_allowed(address: _Address, networks: tuple[Network, ...]) -> bool:
 
 
 def _translate(address: _Address) -> _Address:
-    """Return the IPv4 address that a NAT64 gateway dials for an address, else the address itself."""
+    """Return the IPv4 address that a NAT64 gateway connects to for an address; any other address as it is."""
     if isinstance(address, ipaddress.IPv6Address) and address in _NAT64 and address.scope_id is None:
         return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
     return address
@@ -158,29 +161,29 @@ def _is_public(address: _Address) -> bool:
 
 
 def _embeds_v4(address: ipaddress.IPv6Address) -> bool:
-    # ISATAP: an interface id of 0000:5efe or 0200:5efe before the IPv4 address.
+    # ISATAP: the interface id 0000:5efe or 0200:5efe, followed by the IPv4 address.
     return (int(address) >> 32) & 0xFFFF_FFFF in {0x0000_5EFE, 0x0200_5EFE}
 
 
-def _public_name(host: str, networks: tuple[Network, ...]) -> str:
-    import idna  # the same rules (IDNA 2008) as the HTTP client's: Python's own read some names differently
+def _check_name(host: str, networks: tuple[Network, ...]) -> str:
+    import idna  # as the HTTP client does (IDNA 2008): Python's own codec reads some names differently
 
     try:
         name = host if host.isascii() else idna.encode(host).decode()
     except UnicodeError:
-        raise RefusedAddressError("not a host name") from None
+        raise RefusedAddressError("its host name is not valid") from None
     name = name.lower().rstrip(".")
     labels = name.split(".")
     if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels):  # noqa: PLR2004  RFC 1035
-        raise RefusedAddressError("not a host name")
+        raise RefusedAddressError("its host name is not valid")
     if labels[-1].isdigit() or re.fullmatch(r"0x[0-9a-f]*", labels[-1]):
-        # Only the plain dotted form: libc also reads 127.1, 2130706433, 0x7f000001 and 0177.0.0.1.
+        # libc also reads 127.1, 2130706433, 0x7f000001 and 0177.0.0.1; other parsers do not.
         try:
             check_address(ipaddress.IPv4Address(name), allowed=networks)
         except ipaddress.AddressValueError:
-            raise RefusedAddressError("not an IP address in its plain form") from None
+            raise RefusedAddressError("an IPv4 address must be written as four decimal numbers") from None
         return name
     internal = any(name == suffix or name.endswith(f".{suffix}") for suffix in _INTERNAL_SUFFIXES)
     if not networks and (internal or name in _INTERNAL_NAMES or len(labels) == 1):
-        raise RefusedAddressError("an internal name")
+        raise RefusedAddressError("its host name is internal")
     return name

@@ -1,9 +1,10 @@
-"""Downloads, never with the key; redirects are followed by hand and judged like the first URL."""
+"""Downloads: always without the key, and each redirect is checked like the first URL."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
@@ -14,7 +15,7 @@ from langchain_wan._net.messages import Lost, NotSent, Outcome, Reply, user_agen
 from langchain_wan._net.send import load_transport
 
 if TYPE_CHECKING:
-    from langchain_wan._net.transport import Route
+    from langchain_wan._net.connections import Route
 
 MAX_REDIRECTS = 3
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -22,12 +23,12 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 @dataclass(frozen=True)
 class Download:
-    """How images are downloaded: until when, by which way, and from where.
+    """How images are downloaded: by when, through which proxy, and from which hosts.
 
     Attributes:
         deadline: Monotonic time at which everything ends.
-        service: Host and port of a service on this machine that named the URLs, which may be downloaded from although
-            it is internal; None where nobody may be.
+        service: Host and port of the service on this machine that sent the URLs. Downloads from it are allowed
+            although it is internal. None if the service is on another machine.
         allow_http: Whether plain http may be used.
         proxy: URL of a proxy; None means a direct connection.
         networks: Internal networks that may be reached.
@@ -76,16 +77,16 @@ class Download:
             if not isinstance(outcome, Reply) or outcome.status not in REDIRECTS or location is None:
                 return _check_not_empty(outcome)
             try:
-                following = urljoin(url, location)
-            except ValueError:  # brackets that hold no address
+                next_url = urljoin(url, location)
+            except ValueError:  # brackets without an IP address
                 return NotSent("it redirects to something that is not a URL", transient=False)
-            if url.startswith("https:") and not following.startswith("https:"):
+            if url.startswith("https:") and not next_url.startswith("https:"):
                 return NotSent("it redirects from https to plain http", transient=False)
-            url = following
+            url = next_url
         return NotSent("it redirects too often", transient=False)
 
     def _route(self, url: str) -> Route:
-        from langchain_wan._net.transport import Route
+        from langchain_wan._net.connections import Route
 
         allowed = frozenset({self.service} if self.service else ())
         target = parse_target(url, allow_http=self.allow_http, allowed=allowed, networks=self.networks)
@@ -99,7 +100,7 @@ class Download:
 
 
 def _check_not_empty(outcome: Outcome) -> Outcome:
-    # A server that closes too early without saying a length is noticed by the image's own structure.
-    if isinstance(outcome, Reply) and not outcome.body and outcome.status == 200:  # noqa: PLR2004  OK
+    # Without a Content-Length, an answer that was cut off is only noticed when the image itself is checked.
+    if isinstance(outcome, Reply) and not outcome.body and outcome.status == HTTPStatus.OK:
         return Lost("read", "the file is empty")
     return outcome

@@ -1,4 +1,4 @@
-"""Where a paid request goes, and with which key."""
+"""The service that a paid request goes to: its base URL and the key."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from langchain_wan.errors import WanConfigurationError
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a call goes and with which key: the settings of this moment.
+    """The base URL and key of one call, read from the settings when it starts.
 
     Attributes:
-        base_url: Without a slash at its end; also the service's name in the ledger.
-        loopback: Host and port of a service on this machine, else None.
+        base_url: Without a slash at its end; also the name of the service in the ledger.
+        api_key: Sent to this base URL only.
+        loopback: Host and port of the service if it runs on this machine, else None.
     """
 
     base_url: str
@@ -26,18 +27,32 @@ class Endpoint:
 
 
 def parse_base_url(text: str) -> tuple[str, tuple[str, int] | None]:
-    problem = WanConfigurationError("base_url must be https://host[:port][/path], or http:// to this machine.")
+    """Return the base URL in its normal form, and host and port if it names this machine.
+
+    Raises:
+        WanConfigurationError: It is not such a URL, or would send the key unencrypted to another machine.
+    """
+    problem = WanConfigurationError(
+        "base_url must be https://host[:port][/path]; http:// is allowed for this machine only."
+    )
     try:
         parts = urlsplit(text.strip())
         host, port = parts.hostname, parts.port
     except ValueError:
         raise problem from None
-    plain = not (parts.username or parts.password or parts.query or parts.fragment) and "@" not in parts.netloc
-    if not host or not plain or parts.scheme not in {"http", "https"} or any(char in text for char in "\\ \t\r\n"):
+    has_only_host_and_path = (
+        not (parts.username or parts.password or parts.query or parts.fragment) and "@" not in parts.netloc
+    )
+    if (
+        not host
+        or not has_only_host_and_path
+        or parts.scheme not in {"http", "https"}
+        or any(char in text for char in "\\ \t\r\n")
+    ):
         raise problem
     loopback = _is_loopback(host)
     if parts.scheme == "http" and not loopback:
-        raise problem  # the key would travel in clear text
+        raise problem  # the key would be sent unencrypted
     base_url = f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
     default_port = 443 if parts.scheme == "https" else 80
     return base_url, (host, port or default_port) if loopback else None

@@ -250,7 +250,7 @@ def test_13_an_answer_without_end_is_cut_at_the_cap(case: Case, monkeypatch: pyt
 
     with FaultServer(endless) as server:
         error = case.fails(server.url, errors.UnreadableAnswerError)
-        assert "larger than is accepted" in str(error)
+        assert "larger than 1 MiB" in str(error)
         case.is_uncertain(error)
         assert len(server.posts) == 1
 

@@ -18,7 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langchain_wan._net.messages import Lost, Reply, decode_reply
+from langchain_wan._net.decoding import decode_reply
+from langchain_wan._net.messages import Lost, Reply
 from langchain_wan._net.signed_urls import find_expiry
 from langchain_wan._services.aisa_chat import (
     GENERATION_PATH,
