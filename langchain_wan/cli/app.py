@@ -13,6 +13,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
+import typer
+from rich.table import Table
+from rich.text import Text
+
 from langchain_wan.budget import Budget
 from langchain_wan.cli.output import describe_error, err, out, print_result, report_errors, save_image, show_spinner
 from langchain_wan.client import WanClient
@@ -21,33 +25,23 @@ from langchain_wan.runnables import build_request
 from langchain_wan.settings import DEFAULT_MODEL, KEY_VARIABLE
 from langchain_wan.store import WanStore
 
-try:
-    import typer
-    from rich.table import Table
-    from rich.text import Text
-except ImportError as error:  # pragma: no cover  the message is all there is
-    raise SystemExit("langchain-wan needs its extra: pip install 'langchain-wan[cli]'") from error
-
 DEFAULT_FOLDER = Path("wan-images")
-Folder = typer.Option("--out", help="Where images land; also the store.")
+Folder = typer.Option("--out", help="Output folder, also the image store.")
 
 app = typer.Typer(help="Make and edit images with Wan 2.7.", no_args_is_help=True, add_completion=False)
 
 
-def main() -> None:
-    """Run the command line."""
-    app()
-
-
-def _version(shown: bool) -> None:
-    if shown:
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
         print(version("langchain-wan"))  # noqa: T201  the output of the option
         raise typer.Exit
 
 
 @app.callback()
 def options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Make and edit images with Wan 2.7."""
 
@@ -55,41 +49,46 @@ def options(
 @app.command()
 def generate(
     prompt: Annotated[str | None, typer.Argument(help="What to show, or how to change the images.")] = None,
-    n: Annotated[int, typer.Option("-n", min=1, max=4, help="How many images; each is charged.")] = 1,
-    model: Annotated[str, typer.Option(help="wan2.7-image or wan2.7-image-pro.")] = DEFAULT_MODEL,
-    image: Annotated[list[str] | None, typer.Option(help="A file, URL or id to edit; again for several.")] = None,
+    n: Annotated[int, typer.Option("-n", min=1, max=4, help="Number of images; each is charged.")] = 1,
+    model: Annotated[str, typer.Option(help="Model: wan2.7-image or wan2.7-image-pro.")] = DEFAULT_MODEL,
+    image: Annotated[list[str] | None, typer.Option(help="Input image: file, URL or id. Repeat for several.")] = None,
     folder: Annotated[Path, Folder] = DEFAULT_FOLDER,
-    sandbox: Annotated[bool, typer.Option("--sandbox", help="Use the sandbox: placeholders, no cost.")] = False,
+    sandbox: Annotated[bool, typer.Option("--sandbox", help="Use the local sandbox: placeholders, no cost.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     file: Annotated[
-        Path | None, typer.Option("--from", help="A prompt on each line, or .jsonl; again: the rest.")
+        Path | None,
+        typer.Option("--from", help="File with one prompt a line, or .jsonl. Run it again for the rest."),
     ] = None,
-    concurrency: Annotated[int, typer.Option(min=1, help="With --from: calls at once.")] = 5,
-    max_usd: Annotated[str | None, typer.Option(help="Dollars at most; with --from for all runs of the file.")] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="Number of calls at once, with --from.")] = 5,
+    max_usd: Annotated[str | None, typer.Option(help="Limit in dollars; with --from for all runs of the file.")] = None,
 ) -> None:
     """Make, edit or combine images."""
     if (prompt is None) == (file is None):
-        raise typer.BadParameter("give a prompt, or a file with --from", param_hint="PROMPT")
+        raise typer.BadParameter("Give a prompt, or a file with --from.", param_hint="PROMPT")
     if file is not None and as_json:
-        raise typer.BadParameter("a batch ends with a contact sheet, not with JSON", param_hint="--json")
-    given = {"n": n, "model": model, "images": image or []}
+        raise typer.BadParameter("A batch writes a contact sheet; --json is for a single prompt.", param_hint="--json")
+    fields = {"n": n, "model": model, "images": image or []}
     with report_errors(), ExitStack() as stack:
-        settings = {"store": WanStore(folder), "budget": _budget(max_usd, file), **_service(sandbox, stack)}
+        settings = {
+            "store": WanStore(folder),
+            "budget": _build_budget(max_usd, file),
+            **_choose_service(sandbox, stack),
+        }
         if file is not None:
-            _generate_all(file, given, folder, {**settings, "max_concurrency": concurrency})
+            _generate_all(file, fields, folder, {**settings, "max_concurrency": concurrency})
             return
-        request = build_request({**given, "prompt": prompt, "images": [_source(i) for i in image or []]})
+        request = build_request({**fields, "prompt": prompt, "images": [_find_source(text) for text in image or []]})
         with show_spinner(f"{model} is working"):
             result = WanClient(**settings).generate(request)
-        files = [save_image(found, folder) for found in result.images]
+        files = [save_image(image, folder) for image in result.images]
     if as_json:
-        shown = {**result.model_dump(mode="json"), "files": [str(file) for file in files]}
-        print(json.dumps(shown, indent=2))  # noqa: T201  the output of the command
+        values = {**result.model_dump(mode="json"), "files": [str(file) for file in files]}
+        print(json.dumps(values, indent=2))  # noqa: T201  the output of the command
     else:
         print_result(result, files)
 
 
-def _budget(max_usd: str | None, file: Path | None) -> Budget | None:
+def _build_budget(max_usd: str | None, file: Path | None) -> Budget | None:
     if max_usd is None:
         return None
     # Named by the file: another run goes on counting.
@@ -100,28 +99,28 @@ def _budget(max_usd: str | None, file: Path | None) -> Budget | None:
         raise typer.BadParameter(str(error), param_hint="--max-usd") from None
 
 
-def _generate_all(file: Path, given: dict[str, Any], folder: Path, settings: dict[str, Any]) -> None:
-    from langchain_wan.cli.batch import SHEET, read_lines, run_batch, spent_on
+def _generate_all(file: Path, fields: dict[str, Any], folder: Path, settings: dict[str, Any]) -> None:
+    from langchain_wan.cli.batch import SHEET, run_batch, sum_cost
+    from langchain_wan.cli.request_file import read_lines
 
     if not file.is_file():
-        raise typer.BadParameter(f"there is no file {file}", param_hint="--from")
-    lines = read_lines(file, given, _source)
-    found = run_batch(WanClient(**settings), lines, folder, file.name, err)
-    for one in found:
-        if one.error is not None:
-            err.print(f"line {one.line.number}: {describe_error(one.error)}")
-    failed = [one for one in found if one.error is not None]
-    out.print(f"{len(found) - len(failed)} of {len(lines)} lines done, ${spent_on(found):f}: {folder / SHEET}")
-    if failed:
+        raise typer.BadParameter(f"No such file: {file}", param_hint="--from")
+    lines = read_lines(file, fields, _find_source)
+    results = run_batch(WanClient(**settings), lines, folder, file.name, err)
+    errors = {result.line.number: result.error for result in results if result.error is not None}
+    for number, error in errors.items():
+        err.print(f"line {number}: {describe_error(error)}")
+    out.print(f"{len(results) - len(errors)} of {len(lines)} lines done, ${sum_cost(results):f}: {folder / SHEET}")
+    if errors:
         raise typer.Exit(1)
 
 
 @app.command()
 def history(
     folder: Annotated[Path, Folder] = DEFAULT_FOLDER,
-    limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="Number of operations, newest first.")] = 20,
 ) -> None:
-    """List what was made and paid: state, cost, images and the images that they were made from."""
+    """List what was made and paid for: state, cost, images, and the images that they were made from."""
     with report_errors():
         entries = WanStore(folder).history(limit) if folder.is_dir() else []
     if not entries:
@@ -141,7 +140,7 @@ def history(
 
 @app.command()
 def resume(folder: Annotated[Path, Folder] = DEFAULT_FOLDER) -> None:
-    """Fetch images that were paid for and not retrieved; pays nothing."""
+    """Fetch images that were paid for and not retrieved, at no cost."""
     with report_errors():
         client = WanClient(store=WanStore(folder))
         results = client.resume()
@@ -156,11 +155,11 @@ def resume(folder: Annotated[Path, Folder] = DEFAULT_FOLDER) -> None:
 
 @app.command()
 def resolve(
-    operation: Annotated[str, typer.Argument(help="As `history`, `resume` or the error names it.")],
-    charged: Annotated[bool, typer.Option("--charged/--not-charged", help="What the account says.")],
+    operation: Annotated[str, typer.Argument(help="Operation id, as the error or `resume` prints it.")],
+    charged: Annotated[bool, typer.Option("--charged/--not-charged", help="Whether the account shows the charge.")],
     folder: Annotated[Path, Folder] = DEFAULT_FOLDER,
 ) -> None:
-    """Settle a call whose outcome is unknown, so that an equal one may be sent again."""
+    """Settle a call whose outcome is unknown, so that an identical one may be sent again."""
     try:
         with report_errors():
             WanStore(folder).resolve(operation, "charged" if charged else "not_charged")
@@ -177,10 +176,10 @@ def balance() -> None:
 
 @app.command("sandbox")
 def serve(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8377,
-    latency: Annotated[float, typer.Option(min=0, help="Seconds that each generation takes.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8377,
+    latency: Annotated[float, typer.Option(min=0, help="Seconds that each request takes.")] = 0,
 ) -> None:
-    """Run the pretend service on this machine until Ctrl-C."""
+    """Run a fake service on this machine until Ctrl-C."""
     from langchain_wan.sandbox.app import Sandbox
 
     service = Sandbox(port=port, latency=latency)
@@ -191,7 +190,7 @@ def serve(
         raise typer.Exit(1) from None
     try:
         print(f"export AISA_BASE_URL={service.url} {KEY_VARIABLE}={service.api_key}", flush=True)  # noqa: T201
-        err.print("The sandbox draws placeholders and charges nothing. Ctrl-C ends it.")
+        err.print("The sandbox draws placeholder images and charges nothing. Ctrl-C stops it.")
         while True:
             time.sleep(3600)
     except KeyboardInterrupt:
@@ -200,23 +199,23 @@ def serve(
         service.stop()
 
 
-def _service(sandbox: bool, stack: ExitStack) -> dict[str, Any]:
+def _choose_service(sandbox: bool, stack: ExitStack) -> dict[str, Any]:
     """Return the settings of the real service, or of a sandbox where that is asked for or there is no key."""
     if not sandbox and os.environ.get(KEY_VARIABLE, "").strip():
         return {}
     from langchain_wan.sandbox.app import Sandbox
 
     if not sandbox:
-        err.print(f"No {KEY_VARIABLE}: using the built-in sandbox; the pictures are placeholders.")
+        err.print(f"No {KEY_VARIABLE}: using the local sandbox; the images are placeholders.")
     service = stack.enter_context(Sandbox())
     return {"base_url": service.url, "api_key": service.api_key}
 
 
-def _source(text: str) -> str | Path:
+def _find_source(text: str) -> str | Path:
     # A person at a terminal may name files; ids, URLs and data URIs are told apart first.
     if IMAGE_ID.fullmatch(text) or text.lower().startswith(("http://", "https://", "data:")):
         return text
     path = Path(text).expanduser()
     if not path.is_file():
-        raise typer.BadParameter(f"{text!r} is no file, no URL and no image id", param_hint="--image")
+        raise typer.BadParameter(f"No such file, URL or image id: {text}", param_hint="--image")
     return path

@@ -34,7 +34,7 @@ SHELL_STEPS = {
     RESUME_LATER: "`langchain-wan resume` fetches what is missing without paying again, while the URLs last.",
 }
 BAD_USAGE = (InvalidImageRequestError, ImageReferenceError, WanConfigurationError)
-# A terminal wraps at words; whoever reads a pipe gets whole lines.
+# A terminal wraps at words; a pipe gets whole lines.
 out = Console(markup=False, width=None if sys.stdout.isatty() else 500)
 err = Console(stderr=True, markup=False, highlight=False, width=None if sys.stderr.isatty() else 10_000)
 
@@ -45,14 +45,14 @@ def save_image(image: GeneratedImage, folder: Path) -> Path:
 
 
 def print_result(result: ImageResult, files: list[Path]) -> None:
-    """Print a table of the images, and a line for each that did not come."""
+    """Print a table of the images, and a line for each that is missing."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("id", "file", "size"):
         table.add_column(column, overflow="fold")
     table.add_column("cost", justify="right")
-    made = len(result.images) + len(result.failures)
+    total = len(result.images) + len(result.failures)
     for image, file in zip(result.images, files, strict=True):
-        cost = (result.cost_usd / made).normalize()
+        cost = (result.cost_usd / total).normalize()
         table.add_row(image.id, Text(str(file)), f"{image.width}x{image.height}", f"${cost:f}")
     out.print(table)
     for failure in result.failures:

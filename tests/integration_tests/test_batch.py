@@ -103,8 +103,12 @@ def test_lines_of_json_are_requests(service: Sandbox, tmp_path: Path) -> None:
         ("a.jsonl", '["a fox"]', "Line 1"),
         ("a.jsonl", '{"prompt": "a fox", "colour": "red"}', "Line 1"),
         ("a.txt", "a fox\n" + "x" * 5001, "Line 2"),
-        ("a.jsonl", '{"prompt": "a fox", "images": ["nowhere.png"]}', "Line 1 of a.jsonl: 'nowhere.png' is no file"),
-        ("a.txt", "\n\n", "holds no line"),
+        (
+            "a.jsonl",
+            '{"prompt": "a fox", "images": ["nowhere.png"]}',
+            "Line 1 of a.jsonl: No such file, URL or image id: nowhere.png",
+        ),
+        ("a.txt", "\n\n", "has no lines"),
     ],
 )
 def test_a_wrong_line_is_named_before_anything_is_sent(
@@ -158,7 +162,7 @@ def test_a_line_that_fails_is_told_and_the_others_are_made(tmp_path: Path, monke
         assert done.exit_code == 1
         assert "line 1:" in done.stderr
         assert "2 of 3 lines done, $0.060" in done.stdout
-        assert "1 line without a picture" in Sheet(tmp_path / "wan-images" / "contact-sheet.html").text
+        assert "1 failed" in Sheet(tmp_path / "wan-images" / "contact-sheet.html").text
         assert run("prompts.txt").exit_code == 0  # what was refused was not paid, and is tried again
         assert len(posts(service)) == 4
 

@@ -55,7 +55,7 @@ def test_with_no_key_it_says_so_and_uses_the_sandbox(tmp_path: Path, monkeypatch
     done = runner.invoke(app, ["generate", "a red fox"])
     assert done.exit_code == 0, done.output
     assert done.stderr.count("\n") == 1
-    assert "built-in sandbox" in done.stderr
+    assert "local sandbox" in done.stderr
     assert "placeholders" in done.stderr
     assert len(list((tmp_path / "wan-images").glob("img_*.png"))) == 1
 
