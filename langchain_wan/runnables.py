@@ -51,7 +51,7 @@ class WanImageGenerator(SafeFallbacks, WanSettings, RunnableSerializable[Generat
         WanConfigurationError: No key, or a `base_url` that can't be used.
     """
 
-    model_config = WanSettings.model_config  # the other base would accept misspelt names
+    model_config = WanSettings.model_config  # RunnableSerializable's would accept misspelt names
 
     def invoke(
         self,
@@ -60,9 +60,9 @@ class WanImageGenerator(SafeFallbacks, WanSettings, RunnableSerializable[Generat
         **kwargs: Any,
     ) -> ImageResult:
         """Make the images and wait for them, usually 10 to 120 s."""
-        # Coerced before the run starts: what traces hold of the input is digests, never bytes.
+        # Built before the run starts, so that traces contain digests of the input images, never bytes.
         request: Any = build_request(input, kwargs)
-        return self._call_with_config(self._generate, request, self._traced(request, config))
+        return self._call_with_config(self._generate, request, self._add_metadata(request, config))
 
     async def ainvoke(
         self,
@@ -70,123 +70,122 @@ class WanImageGenerator(SafeFallbacks, WanSettings, RunnableSerializable[Generat
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> ImageResult:
-        """Do what `invoke` does without blocking the event loop."""
+        """Async version of `invoke`."""
         request: Any = build_request(input, kwargs)
-        return await self._acall_with_config(self._agenerate, request, self._traced(request, config))
+        return await self._acall_with_config(self._agenerate, request, self._add_metadata(request, config))
 
     def _generate(self, request: Any, run_manager: CallbackManagerForChainRun, config: RunnableConfig) -> ImageResult:
-        def dispatch(event: WanEvent) -> None:
-            if run_manager.handlers:  # else nobody listens
+        def on_event(event: WanEvent) -> None:
+            if run_manager.handlers:  # otherwise nobody listens
                 dispatch_custom_event(EVENT, event, config=config)
 
-        result = WanClient(**self.settings()).generate(request, on_event=dispatch)
+        result = WanClient(**self.settings()).generate(request, on_event=on_event)
         record_cost(run_manager, result)
         return result
 
     async def _agenerate(
         self, request: Any, run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig
     ) -> ImageResult:
-        async def dispatch(event: WanEvent) -> None:
+        async def on_event(event: WanEvent) -> None:
             if run_manager.handlers:
                 await adispatch_custom_event(EVENT, event, config=config)
 
-        result = await WanClient(**self.settings()).agenerate(request, on_event=dispatch)
+        result = await WanClient(**self.settings()).agenerate(request, on_event=on_event)
         record_cost(run_manager, result)
         return result
 
-    def _traced(self, request: ImageRequest, config: RunnableConfig | None) -> RunnableConfig:
+    def _add_metadata(self, request: ImageRequest, config: RunnableConfig | None) -> RunnableConfig:
         return merge_configs({"metadata": model_metadata(request.model or self.model)}, config)
 
     def batch(self, inputs: Sequence[GeneratorInput], config: Any = None, **kwargs: Any) -> list[ImageResult]:
-        """Make the images of several inputs, `max_concurrency` of them being paid at once."""
-        return super().batch(list(inputs), self._bounded(config), **kwargs)
+        """Make the images of several inputs; at most `max_concurrency` paid calls are in flight at once."""
+        return super().batch(list(inputs), self._limit_concurrency(config), **kwargs)
 
     async def abatch(self, inputs: Sequence[GeneratorInput], config: Any = None, **kwargs: Any) -> list[ImageResult]:
-        """Do what `batch` does without blocking the event loop."""
-        return await super().abatch(list(inputs), self._bounded(config), **kwargs)
+        """Async version of `batch`."""
+        return await super().abatch(list(inputs), self._limit_concurrency(config), **kwargs)
 
     def batch_as_completed(  # type: ignore[override]  # overloads of the base differ in `return_exceptions` only
         self, inputs: Sequence[GeneratorInput], config: Any = None, **kwargs: Any
     ) -> Iterator[tuple[int, ImageResult | Exception]]:
-        """Yield the place and the result of each input as it is done."""
-        return super().batch_as_completed(inputs, self._bounded(config), **kwargs)
+        """Yield the index and the result of each input as it is done."""
+        return super().batch_as_completed(inputs, self._limit_concurrency(config), **kwargs)
 
     def abatch_as_completed(  # type: ignore[override]  # overloads of the base differ in `return_exceptions` only
         self, inputs: Sequence[GeneratorInput], config: Any = None, **kwargs: Any
     ) -> AsyncIterator[tuple[int, ImageResult | Exception]]:
-        """Do what `batch_as_completed` does without blocking the event loop."""
-        return super().abatch_as_completed(inputs, self._bounded(config), **kwargs)
+        """Async version of `batch_as_completed`."""
+        return super().abatch_as_completed(inputs, self._limit_concurrency(config), **kwargs)
 
-    def _bounded(self, config: Any) -> Any:
+    def _limit_concurrency(self, config: Any) -> Any:
         if isinstance(config, list | tuple):
-            return [self._bounded(one) for one in config]
-        # Twice as many as may be paid at once: while one is painted, the one before it is downloaded and stored.
+            return [self._limit_concurrency(item) for item in config]
+        # Twice as many as may be in flight at once: while one call waits for its answer, another downloads and stores.
         return {"max_concurrency": 2 * self.max_concurrency, **(config or {})}
 
     def as_tool(self, args_schema: type[BaseModel] | None = None, **kwargs: Any) -> BaseTool:
         """Return the `WanImageTool` with the same settings.
 
         Args:
-            args_schema: Not used: the tool's schema follows from what the model may choose.
+            args_schema: Must be None: the tool's schema follows from its settings.
             kwargs: Further settings of the tool, such as `name`, `models` or `max_n`.
         """
-        from langchain_wan.tools import WanImageTool  # the one import upwards: Runnable.as_tool belongs here
+        from langchain_wan.tools import WanImageTool  # the one import that points up: Runnable.as_tool stands here
 
         if args_schema is not None:
-            raise ValueError("WanImageTool makes its own schema; choose with models, max_n, max_references, expose")
-        given = {name: value for name, value in kwargs.items() if value is not None}
-        return WanImageTool(**{**_given_settings(self), **given})
+            raise ValueError("WanImageTool builds its own schema; set models, max_n, max_references or expose")
+        own = {name: value for name, value in kwargs.items() if value is not None}
+        return WanImageTool(**{**_explicit_settings(self), **own})
 
 
-def _given_settings(generator: WanSettings) -> dict[str, Any]:
-    # Only what was given: a model that was not chosen stays the tool's to offer.
+def _explicit_settings(generator: WanSettings) -> dict[str, Any]:
+    # Only what the caller set: where no model was chosen, the tool may offer several.
     return {name: value for name, value in generator.settings().items() if name in generator.model_fields_set}
 
 
 def build_request(value: GeneratorInput, extra: Mapping[str, Any] | None = None) -> ImageRequest:
-    """Return the request that an input of a generator means, `extra` merged into it.
+    """Return the request that an input of a generator means, with `extra` merged into it.
 
     Raises:
-        InvalidImageRequestError: It breaks a rule, or is nothing that can be made into a request.
+        InvalidImageRequestError: It breaks a rule, or its type is not one that a request can be built from.
     """
     try:
-        fields = _fields_of(value)
+        fields = _read_fields(value)
         return ImageRequest.model_validate({**fields, **(extra or {})})
     except ValidationError as error:
         raise invalid_request(error) from None
 
 
-def _fields_of(value: Any) -> dict[str, Any]:
+def _read_fields(value: Any) -> dict[str, Any]:
     if isinstance(value, str):
         return {"prompt": value}
     if isinstance(value, BaseModel) and isinstance(value, ImageRequest | WanImageInput):
         return {name: getattr(value, name) for name in type(value).model_fields if name in value.model_fields_set}
     if isinstance(value, PromptValue):
-        return _from_messages(value.to_messages())
+        return _read_messages(value.to_messages())
     if isinstance(value, BaseMessage):
-        return _from_messages([value])
+        return _read_messages([value])
     if isinstance(value, Mapping):
         return dict(value)
-    if isinstance(value, Sequence) and value and all(isinstance(one, str) for one in value):
-        what, next_step = "A list of strings is no image request.", "For several prompts, use batch()."
-        raise InvalidImageRequestError(what, next_step=next_step)
+    if isinstance(value, Sequence) and value and all(isinstance(item, str) for item in value):
+        raise InvalidImageRequestError(
+            "Expected a prompt, dict, ImageRequest or messages; got a list of strings.",
+            next_step="For several prompts, use batch().",
+        )
     if isinstance(value, Sequence):
         try:
-            return _from_messages(convert_to_messages(cast("Any", value)))
+            return _read_messages(convert_to_messages(cast("Any", value)))
         except (ValueError, NotImplementedError):
             pass
-    raise InvalidImageRequestError(
-        f"This is no image request but of type {type(value).__name__}.",
-        next_step="Pass a prompt, a dict, an ImageRequest, messages or a prompt value.",
-    )
+    raise InvalidImageRequestError(f"Expected a prompt, dict, ImageRequest or messages; got {type(value).__name__}.")
 
 
-def _from_messages(messages: Sequence[BaseMessage]) -> dict[str, Any]:
+def _read_messages(messages: Sequence[BaseMessage]) -> dict[str, Any]:
     if not messages:
-        raise InvalidImageRequestError("There is no message.", next_step="Pass at least one message.")
+        raise InvalidImageRequestError("The list of messages is empty.", next_step="Pass at least one message.")
     human = [message for message in messages if isinstance(message, HumanMessage)]
-    asked = human[-1] if human else messages[-1]
+    newest = human[-1] if human else messages[-1]
     system = [find_text(message.content) for message in messages if isinstance(message, SystemMessage)]
-    prompt = "\n\n".join(text for text in (*system, find_text(asked.content)) if text.strip())
-    blocks = asked.content if isinstance(asked.content, list) else []
+    prompt = "\n\n".join(text for text in (*system, find_text(newest.content)) if text.strip())
+    blocks = newest.content if isinstance(newest.content, list) else []
     return {"prompt": prompt, "images": tuple(block for block in blocks if is_image_block(block))}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
@@ -27,25 +26,27 @@ from langchain_wan._services.catalog import check_models
 from langchain_wan._tool.arguments import WanImageInput, read_references
 from langchain_wan._tool.conversation import Conversation
 from langchain_wan._tool.errors import (
-    Remembered,
     advice_for_model,
     attach_error,
     current_failures,
     explain_invalid_arguments,
+    recording_error,
 )
+from langchain_wan._tool.output import build_artifact, build_content
 from langchain_wan._tool.runtime import (
+    accept_runtime,
     build_conversation,
+    call_scope_function,
     derive_operation_id,
     find_configurable,
     find_thread,
     find_turn,
-    injected,
-    streamed,
     warn_about_memory,
+    write_progress,
 )
 from langchain_wan._tool.schema import UPSTREAM, build_description, build_schema
 from langchain_wan._tool.tracing import EVENT, model_metadata, record_cost
-from langchain_wan.errors import InvalidImageRequestError, WanConfigurationError, WanError
+from langchain_wan.errors import InvalidImageRequestError, WanError
 from langchain_wan.models import ImageResult, WanEvent
 from langchain_wan.requests import MAX_N, MAX_REFERENCES, ImageRequest, invalid_request
 from langchain_wan.settings import WanSettings
@@ -54,11 +55,6 @@ if TYPE_CHECKING:
     from langchain_wan._call.job import Call
     from langchain_wan.client import WanClient
     from langchain_wan.runnables import WanImageGenerator
-
-
-logger = logging.getLogger("langchain_wan")
-
-NOT_ARGUMENTS = frozenset({"runtime", "run_manager", "callbacks"})
 
 
 class WanImageTool(WanSettings, BaseTool):
@@ -74,18 +70,17 @@ class WanImageTool(WanSettings, BaseTool):
     ask the store for an id.
 
     Attributes:
-        models: The models that the language model may choose from; one leaves no choice. Giving `model` without
-            `models` takes the choice away.
+        models: The models that the language model may choose from. `model` without `models` leaves it no choice.
         max_n: How many images one call may make.
         max_references: How many input images one call may name.
         defaults: Parameters of Wan, such as `{"size": "1K"}`, for each call.
         expose: Parameters of Wan that the language model may set.
         scope: Who shares images: `"thread"`, `"store"`, or a function of the runtime that names the scope.
         return_to_model: `"url"` shows URLs beside the ids, `"reference"` only the ids; or a function of the result.
-        artifact_base64: Whether the artifact holds each image in base64, which checkpoints and traces then hold too.
+        artifact_base64: Whether the artifact contains each image in base64; checkpoints and traces then contain it too.
     """
 
-    model_config = WanSettings.model_config  # the other base would accept misspelt names
+    model_config = WanSettings.model_config  # BaseTool's would accept misspelt names
 
     name: str = "wan_image"
     description: str = ""
@@ -103,42 +98,41 @@ class WanImageTool(WanSettings, BaseTool):
     return_to_model: Literal["url", "reference"] | Callable[[ImageResult], str] = "url"
     artifact_base64: bool = False
 
-    _made: frozenset[str] = PrivateAttr(
-        default=frozenset()
-    )  # of schema and description, those that follow the settings
+    # Which of `args_schema` and `description` follow the settings, because the caller did not set them.
+    _derived: frozenset[str] = PrivateAttr(default=frozenset())
     _own_scope: str = PrivateAttr(default_factory=lambda: f"tool:{uuid.uuid4().hex}")
 
     @field_validator("models", mode="before")
     @classmethod
-    def _one_model_is_a_tuple_of_one(cls, value: Any) -> Any:
+    def _accept_one_model(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
 
     @field_validator("defaults", "expose")
     @classmethod
-    def _known_parameters(cls, value: Any) -> Any:
+    def _check_parameters(cls, value: Any) -> Any:
         unknown = sorted(set(value) - {*UPSTREAM, "extra_body"})
         if unknown:
             raise ValueError(f"unknown parameters: {', '.join(unknown)}; known are {', '.join(UPSTREAM)}")
         if isinstance(value, dict):
-            ImageRequest(prompt="a check of the values", **value)
+            ImageRequest(prompt="checks the values", **value)
         return value
 
     @model_validator(mode="after")
-    def _shaped(self) -> Self:
-        self._take_shape()
+    def _initialize(self) -> Self:
+        self._follow_settings()
         return self
 
-    def _take_shape(self) -> None:
+    def _follow_settings(self) -> None:
         check_models(self.models, self.prices)
-        given = self.model_fields_set
-        if "model" in given and "models" not in given:
+        set_by_caller = self.model_fields_set
+        if "model" in set_by_caller and "models" not in set_by_caller:
             self.models = (self.model,)
         elif self.model not in self.models:
             self.model = self.models[0]
-        self._made = self._made | (frozenset({"args_schema", "description"}) - given)
-        if "args_schema" in self._made:
+        self._derived = self._derived | (frozenset({"args_schema", "description"}) - set_by_caller)
+        if "args_schema" in self._derived:
             self.args_schema = build_schema(self.models, self.model, self.max_n, self.max_references, self.expose)
-        if "description" in self._made:
+        if "description" in self._derived:
             self.description = build_description(self.models, self.prices, self.max_references)
 
     @property
@@ -159,121 +153,111 @@ class WanImageTool(WanSettings, BaseTool):
         failures: list[WanError] = []
         token = current_failures.set(failures)
         try:
-            output = super().run(tool_input, *args, **self._traced(kwargs))
+            output = super().run(tool_input, *args, **self._add_metadata(kwargs))
         finally:
             current_failures.reset(token)
         return attach_error(output, failures)
 
     async def arun(self, tool_input: str | dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Do what `run` does without blocking the event loop."""
+        """Async version of `run`."""
         failures: list[WanError] = []
         token = current_failures.set(failures)
         try:
-            output = await super().arun(tool_input, *args, **self._traced(kwargs))
+            output = await super().arun(tool_input, *args, **self._add_metadata(kwargs))
         finally:
             current_failures.reset(token)
         return attach_error(output, failures)
 
     def _parse_input(self, tool_input: str | dict[str, Any], tool_call_id: str | None) -> str | dict[str, Any]:
-        # What LangGraph injects is no argument: the schema, which refuses unknown ones, is not to see it. The base
-        # would look through the schema for injected arguments at each call; it has none.
+        # LangGraph injects `runtime`, which is not an argument: the schema refuses what it does not know.
         schema: Any = self.args_schema
         if not isinstance(tool_input, dict) or isinstance(schema, dict):
             return super()._parse_input(tool_input, tool_call_id)
-        given = {name: value for name, value in tool_input.items() if name != "runtime"}
-        parsed = schema.model_validate(given)
-        fields = {name: getattr(parsed, name) for name in schema.model_fields}
-        return {**fields, "runtime": tool_input["runtime"]} if "runtime" in tool_input else fields
-
-    def _filter_injected_args(self, tool_input: dict[str, Any]) -> dict[str, Any]:
-        # What traces show. The base looks for injected arguments in the schema at each call; this one has none.
-        return {name: value for name, value in tool_input.items() if name not in NOT_ARGUMENTS}
+        parsed = schema.model_validate({name: value for name, value in tool_input.items() if name != "runtime"})
+        arguments = {name: getattr(parsed, name) for name in schema.model_fields}
+        return {**arguments, "runtime": tool_input["runtime"]} if "runtime" in tool_input else arguments
 
     def _run(
         self,
         prompt: str,
-        images: Sequence[str] = (),
-        n: int = 1,
-        model: str | None = None,
+        *,
         runtime: Annotated[Any, InjectedToolArg] = None,
         run_manager: CallbackManagerForToolRun | None = None,
-        **parameters: Any,
+        **arguments: Any,
     ) -> Any:
-        with Remembered(self.handle_tool_error):
-            request = self._request(prompt, images, n, model, parameters)
-            call = self._call(injected(runtime))
+        with recording_error(is_handled=bool(self.handle_tool_error)):
+            request = self._build_request(prompt, **arguments)
+            call = self._build_call(accept_runtime(runtime))
 
-            def watch(event: WanEvent) -> None:
-                if run_manager is not None and run_manager.handlers:  # else nobody listens
+            def on_event(event: WanEvent) -> None:
+                if run_manager is not None and run_manager.handlers:  # otherwise nobody listens
                     dispatch_custom_event(EVENT, event)
-                streamed(call.runtime, event)
+                write_progress(call.runtime, event)
 
-            result = self._client().generate(request, on_event=watch, call=call)
+            result = self._build_client().generate(request, on_event=on_event, call=call)
             record_cost(run_manager, result)
-            return self._output(result, request, call.conversation)
+            return self._build_output(result, request, call.conversation)
 
     async def _arun(
         self,
         prompt: str,
-        images: Sequence[str] = (),
-        n: int = 1,
-        model: str | None = None,
+        *,
         runtime: Annotated[Any, InjectedToolArg] = None,
         run_manager: AsyncCallbackManagerForToolRun | None = None,
-        **parameters: Any,
+        **arguments: Any,
     ) -> Any:
-        with Remembered(self.handle_tool_error):
-            request = self._request(prompt, images, n, model, parameters)
-            call = await in_thread(self._call, injected(runtime))
+        with recording_error(is_handled=bool(self.handle_tool_error)):
+            request = self._build_request(prompt, **arguments)
+            call = await in_thread(self._build_call, accept_runtime(runtime))
 
-            async def watch(event: WanEvent) -> None:
+            async def on_event(event: WanEvent) -> None:
                 if run_manager is not None and run_manager.handlers:
                     await adispatch_custom_event(EVENT, event)
-                streamed(call.runtime, event)
+                write_progress(call.runtime, event)
 
-            client = await in_thread(self._client)
-            result = await client.agenerate(request, on_event=watch, call=call)
+            client = await in_thread(self._build_client)
+            result = await client.agenerate(request, on_event=on_event, call=call)
             record_cost(run_manager, result)
-            return await in_thread(self._output, result, request, call.conversation)
+            return await in_thread(self._build_output, result, request, call.conversation)
 
-    def _request(
-        self, prompt: str, images: Sequence[str], n: int, model: str | None, parameters: Mapping[str, Any]
+    def _build_request(
+        self, prompt: str, images: Sequence[str] = (), n: int = 1, model: str | None = None, **parameters: Any
     ) -> ImageRequest:
         images = read_references(images)
-        chosen = model or self.model
-        problems = {
-            "model": chosen not in self.models,
+        model = model or self.model
+        is_refused = {
+            "model": model not in self.models,
             "n": isinstance(n, int) and n > self.max_n,
             "images": len(images) > self.max_references,
             **{name: name not in self.expose for name in parameters},
         }
-        wrong = [name for name, is_wrong in problems.items() if is_wrong]
-        if wrong:
-            text = f"This tool does not allow this value of {', '.join(wrong)}."
-            raise InvalidImageRequestError(text, next_step="Correct the arguments.", advice=text)
-        given = {name: value for name, value in parameters.items() if value is not None}
-        fields = {**self.defaults, **given, "prompt": prompt, "images": tuple(images), "n": n, "model": chosen}
+        refused = ", ".join(name for name, is_wrong in is_refused.items() if is_wrong)
+        if refused:
+            text = f"This tool does not allow this value of {refused}."
+            raise InvalidImageRequestError(text, advice=text)
+        chosen = {name: value for name, value in parameters.items() if value is not None}
+        fields = {**self.defaults, **chosen, "prompt": prompt, "images": tuple(images), "n": n, "model": model}
         try:
             return ImageRequest.model_validate(fields)
         except ValidationError as error:
-            # LangChain takes a ValidationError for bad arguments and quotes them all to the model.
+            # LangChain treats a ValidationError as wrong arguments, and quotes all of them to the model.
             raise invalid_request(error) from None
 
     def conversation(self, runtime: Any, scope: str | None = None) -> Conversation:
-        """Return what images are called in the conversation of a runtime of LangGraph."""
-        scope = self._scope_name(runtime) if scope is None else scope
+        """Return the image references of the conversation that a runtime of LangGraph belongs to."""
+        scope = self._find_scope(runtime) if scope is None else scope
         urls = self.reference_urls != "refuse"
         return build_conversation(runtime, self.store, scope, only_shown=scope == self._own_scope, urls=urls)
 
-    def _client(self) -> WanClient:
-        from langchain_wan.client import WanClient  # what only a call needs is loaded by the first one
+    def _build_client(self) -> WanClient:
+        from langchain_wan.client import WanClient  # loaded by the first call: importing the package stays cheap
 
         return WanClient(**self.settings())
 
-    def _call(self, runtime: Any) -> Call:
+    def _build_call(self, runtime: Any) -> Call:
         from langchain_wan._call.job import Call
 
-        scope = self._scope_name(runtime)
+        scope = self._find_scope(runtime)
         if self.store.location is None:
             warn_about_memory(find_configurable(runtime).get("__pregel_checkpointer"))
         return Call(
@@ -287,71 +271,28 @@ class WanImageTool(WanSettings, BaseTool):
             runtime=runtime,
         )
 
-    def _scope_name(self, runtime: Any) -> str:
+    def _find_scope(self, runtime: Any) -> str:
         if self.scope == "store":
             return ""
         if self.scope == "thread":
             return find_thread(runtime) or self._own_scope
-        if runtime is None:
-            raise WanConfigurationError("The scope function needs a runtime: call the tool in a LangGraph agent.")
-        try:
-            named = self.scope(runtime)
-        except Exception as error:
-            raise WanConfigurationError(f"The scope function failed: {type(error).__name__}: {error}") from error
-        if not isinstance(named, str) or not named:
-            raise WanConfigurationError("The scope function has to return a name.")
-        return named
+        return call_scope_function(self.scope, runtime)
 
-    def _output(self, result: ImageResult, request: ImageRequest, conversation: ImageNames | None) -> Any:
-        content = self._content(result, request, conversation)
+    def _build_output(self, result: ImageResult, request: ImageRequest, conversation: ImageNames | None) -> Any:
+        content = build_content(result, request, conversation, self.return_to_model)
         if self.response_format == "content":
             return content
-        artifact = result.model_dump(mode="json")
-        if self.artifact_base64:
-            for facts, image in zip(artifact["images"], result.images, strict=True):
-                facts["base64"] = image.base64
-        return content, artifact
+        return content, build_artifact(result, with_base64=self.artifact_base64)
 
-    def _content(self, result: ImageResult, request: ImageRequest, conversation: ImageNames | None) -> str:
-        if callable(self.return_to_model):
-            try:
-                return self.return_to_model(result)
-            except Exception:  # a callback that fails must not lose a paid image
-                logger.exception("return_to_model failed")
-        text = result.describe(url=self.return_to_model == "url")
-        return "\n".join([text, *_uploads(conversation, request)])
-
-    def _traced(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+    def _add_metadata(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         return {**kwargs, "metadata": {**model_metadata(self.model), **(kwargs.get("metadata") or {})}}
 
     def __getstate__(self) -> dict[Any, Any]:
-        """Pickle without the key, and without the schema that was made for this instance."""
+        """Pickle without the key, and without the schema that was built for this instance."""
         state = super().__getstate__()
         return {**state, "__dict__": {**state["__dict__"], "args_schema": WanImageInput}}
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
-        """Make the schema again."""
+        """Unpickle, and build the schema again."""
         super().__setstate__(state)
-        self._take_shape()
-
-
-# LangChain reads all hints at each call, which took a third of a tool's own time, to find the injected argument.
-for _method in (WanImageTool._run, WanImageTool._arun):
-    _method.__annotations__ = {"runtime": Annotated[Any, InjectedToolArg]}
-
-
-def _uploads(conversation: ImageNames | None, request: ImageRequest) -> list[str]:
-    """Return what the model reads of the pictures that people attached."""
-    if conversation is None:
-        return []
-    named = [name for name in request.images if isinstance(name, str)]
-    try:
-        became = [one for one in conversation.uploads() if one.image_id and one.name in named]
-        unused = [one.name for one in conversation.unused(named) if one.problem is None]
-    except Exception:  # a note must not lose a paid image
-        logger.exception("the uploads could not be read")
-        return []
-    lines = [f"{one.name} is {one.image_id}." for one in became]
-    if unused:
-        lines.append(f"Attached by the user and not used: {', '.join(unused)}.")
-    return lines
+        self._follow_settings()

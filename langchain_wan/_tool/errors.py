@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -16,12 +17,13 @@ from langchain_wan.requests import invalid_request
 
 logger = logging.getLogger("langchain_wan")
 
-# The error of the call under way: the handler of errors does not know the call, and the message's artifact needs it.
-current_failures: ContextVar[list[WanError] | None] = ContextVar("langchain_wanfailure_of_call", default=None)
+# The errors of the call that is running: LangChain's handler of errors sees only the error, and the message's artifact
+# needs the call's.
+current_failures: ContextVar[list[WanError] | None] = ContextVar("langchain_wan_failures", default=None)
 
 
 def advice_for_model(error: ToolException) -> str:
-    """Return what the model is told of an error; what only the operator can mend goes to the log as an ERROR."""
+    """Return what the model reads of an error; what only the operator can fix is also logged as an ERROR."""
     if not isinstance(error, WanError):
         return "The tool failed. Tell the user."
     _tell_operator(error)
@@ -38,32 +40,30 @@ def explain_invalid_arguments(error: Any) -> str:
     return invalid_request(error).advice if isinstance(error, ValidationError) else "The arguments are not valid."
 
 
-class Remembered:
-    """Notes the error of the call, so that `run` can put it beside the message.
+@contextmanager
+def recording_error(*, is_handled: bool) -> Iterator[None]:
+    """Record an error of the call, so that `attach_error` can put it beside the message.
 
-    Where the tool does not handle its errors, whoever catches them shows their text to a model: it is the advice.
+    Args:
+        is_handled: Whether the tool turns its errors into messages. Otherwise whoever catches the error shows its text
+            to a model, so that the text must be the advice.
     """
-
-    def __init__(self, handled: object) -> None:
-        self._handled = handled
-
-    def __enter__(self) -> None:
-        """Begin."""
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+    try:
+        yield
+    except WanError as error:
         failures = current_failures.get()
-        if not isinstance(error, WanError):
-            return
         if failures is not None:
             failures.append(error)
-        if not self._handled:
-            _tell_operator(error)
-            raise error.for_model() from error
+        if is_handled:
+            raise
+        _tell_operator(error)
+        raise error.for_model() from error
 
 
 def attach_error(output: Any, failures: Sequence[WanError]) -> Any:
+    """Return the output of a call; a message with an error gets what a program needs to know of it as artifact."""
     if isinstance(output, ToolMessage) and output.status == "error":
-        # Without an error of ours, the arguments did not fit the schema.
+        # No recorded error means that the arguments did not fit the schema.
         error = failures[-1] if failures else InvalidImageRequestError("The arguments are not valid.")
         output.artifact = {
             "error": {

@@ -1,0 +1,54 @@
+"""What a call gives back: the content that the model reads, and the artifact for programs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from langchain_wan._call.names import ImageNames
+from langchain_wan.models import ImageResult
+from langchain_wan.requests import ImageRequest
+
+logger = logging.getLogger("langchain_wan")
+
+
+def build_artifact(result: ImageResult, *, with_base64: bool) -> dict[str, Any]:
+    """Return the result as JSON values, which every checkpointer keeps as they are."""
+    artifact = result.model_dump(mode="json")
+    if with_base64:
+        for facts, image in zip(artifact["images"], result.images, strict=True):
+            facts["base64"] = image.base64
+    return artifact
+
+
+def build_content(
+    result: ImageResult,
+    request: ImageRequest,
+    conversation: ImageNames | None,
+    return_to_model: str | Callable[[ImageResult], str],
+) -> str:
+    """Return what the model reads: ids, URLs where it wants them, and what became of the user's uploads."""
+    if callable(return_to_model):
+        try:
+            return return_to_model(result)
+        except Exception:  # a caller's function must not lose a billed image
+            logger.exception("return_to_model failed")
+    text = result.describe(url=return_to_model == "url")
+    return "\n".join([text, *_describe_uploads(conversation, request)])
+
+
+def _describe_uploads(conversation: ImageNames | None, request: ImageRequest) -> list[str]:
+    if conversation is None:
+        return []
+    references = [reference for reference in request.images if isinstance(reference, str)]
+    try:
+        used = [upload for upload in conversation.uploads() if upload.image_id and upload.name in references]
+        unused = [upload.name for upload in conversation.unused(references) if upload.problem is None]
+    except Exception:  # a note must not lose a billed image
+        logger.exception("the uploads could not be read")
+        return []
+    lines = [f"{upload.name} is {upload.image_id}." for upload in used]
+    if unused:
+        lines.append(f"Attached by the user and not used: {', '.join(unused)}.")
+    return lines
