@@ -91,11 +91,11 @@ class WanStore:
         """
         try:
             data = read_source(source)
-            picture = decode.inspect(data)
+            info = decode.inspect(data)
         except formats.NotAnImageError as error:
             raise ImageReferenceError(f"This can't be stored: {error}.", reason="unreadable") from error
         storage = self._storage if scope is None else self._storage.scoped(scope)
-        return storage.keep(data, picture)
+        return storage.keep(data, info)
 
     async def aadd(self, source: ImageSource, scope: str | None = None) -> GeneratedImage:
         """Do what `add` does without blocking the event loop."""

@@ -136,16 +136,16 @@ def _read_download(job: Job, index: int, url: str, outcome: Outcome) -> Delivere
 
 def _keep(job: Job, index: int, data: bytes, url: str | None) -> Delivered:
     try:
-        picture = decode.inspect(data)
+        info = decode.inspect(data)
     except formats.NotAnImageError as error:
         return ImageFailure(index=index, reason=str(error), retryable=url is not None)
     expires_at = None if url is None else find_expiry(url)
     try:
-        image = job.storage.keep(data, picture, url=url, expires_at=expires_at)
+        image = job.storage.keep(data, info, url=url, expires_at=expires_at)
     except StoreError as error:
         warnings.warn(f"{error.what} The image is kept in memory only.", RuntimeWarning, stacklevel=2)
         job.all_stored = False
-        image = Storage(None).keep(data, picture, url=url, expires_at=expires_at)
+        image = Storage(None).keep(data, info, url=url, expires_at=expires_at)
     return _add_durable_url(job, image)
 
 

@@ -10,13 +10,13 @@ from typing import Protocol
 from langchain_wan.models import GeneratedImage
 
 UPLOAD = re.compile(r"upload_[1-9][0-9]{0,3}")
-ONLY_A_URL = "it was attached by URL, which is not accepted here: ask the user to attach the picture itself"
-ONLY_A_FILE_ID = "it is held by a model provider's file store: ask the user to attach the picture itself"
+ONLY_A_URL = "it was attached by URL, which is not accepted here: ask the user to attach the image itself"
+ONLY_A_FILE_ID = "it is held by a model provider's file store: ask the user to attach the image itself"
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A picture that a person attached; exactly one of `image_id`, `url` and `problem` is set.
+    """An image that a user attached; exactly one of `image_id`, `url` and `problem` is set.
 
     Attributes:
         name: `upload_1`, `upload_2`, ... as the conversation first saw them.

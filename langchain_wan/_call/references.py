@@ -228,11 +228,11 @@ def _from_stored(image: GeneratedImage, naming: Naming) -> Reference:
 
 def _from_bytes(data: bytes, naming: Naming, url: str | None = None) -> Reference:
     try:
-        picture = decode.inspect(data)
+        info = decode.inspect(data)
     except formats.NotAnImageError as error:
         raise _refused(naming, str(error), "unreadable") from error
-    stored = naming.storage.keep(data, picture)
-    return Reference(data, picture.mime_type, url, None, stored.id)
+    stored = naming.storage.keep(data, info)
+    return Reference(data, info.mime_type, url, None, stored.id)
 
 
 def _wire_form(reference: Reference, max_bytes: int) -> Reference:

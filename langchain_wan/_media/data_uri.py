@@ -22,7 +22,7 @@ def decode_data_uri(text: str, *, max_bytes: int = MAX_FILE_BYTES) -> bytes:
     """Return the bytes of a base64 data URI of an image.
 
     Raises:
-        NotAnImageError: It is not one, or its bytes are more than `max_bytes`.
+        NotAnImageError: It is not a data URI of an image, or its bytes are more than `max_bytes`.
     """
     head, comma, body = text.partition(",")
     if not comma or not _DATA_URI_HEAD.fullmatch(head):
@@ -51,11 +51,11 @@ def _span_bytes(text: Span) -> bytes:
     start = text.start + (text.find(",") + 1 if text[:5].lower() == "data:" else 0)
     if text.body.find(b"=", start, text.end - 2) >= 0:
         raise NotAnImageError("not valid base64")
-    decoded = io.BytesIO()  # grows in place, and gives its bytes away without a copy
+    decoded = io.BytesIO()  # grows in offset, and gives its bytes away without a copy
     whole = memoryview(text.body)
     try:
-        for place in range(start, text.end, BASE64_SLICE):
-            decoded.write(binascii.a2b_base64(whole[place : min(text.end, place + BASE64_SLICE)], strict_mode=True))
+        for offset in range(start, text.end, BASE64_SLICE):
+            decoded.write(binascii.a2b_base64(whole[offset : min(text.end, offset + BASE64_SLICE)], strict_mode=True))
     except ValueError:  # perhaps only broken into lines
         return decode_base64("".join(str(whole[start : text.end], "ascii", "replace").split()))
     return decoded.getvalue()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from langchain_wan._media.formats import FORMATS, OPENED, NotAnImageError, Picture
+from langchain_wan._media.formats import FORMATS, OPENED, ImageInfo, NotAnImageError
 from langchain_wan._media.metadata import is_complete_jpeg
 
 if TYPE_CHECKING:
@@ -21,21 +21,21 @@ MAX_PIXELS = 50_000_000  # a 48-megapixel phone photograph; in memory, a pixel t
 LARGE, PACKED = 20_000_000, 100  # pixels; pixels a byte
 
 
-def inspect(data: bytes) -> Picture:
+def inspect(data: bytes) -> ImageInfo:
     """Read type and size from the header, within the caps, and verify the file's structure.
 
     Raises:
         NotAnImageError: The bytes are not a supported image, are damaged or too large.
     """
     with open_image(data) as image:
-        found = Picture(FORMATS[str(image.format)][0], image.width, image.height)
+        info = ImageInfo(FORMATS[str(image.format)][0], image.width, image.height)
         try:
             image.verify()
         except (OSError, ValueError, SyntaxError, EOFError) as error:
             raise NotAnImageError("the image is damaged or cut off") from error
-    if found.mime_type == "image/jpeg" and not is_complete_jpeg(data):
+    if info.mime_type == "image/jpeg" and not is_complete_jpeg(data):
         raise NotAnImageError("the image is damaged or cut off")  # verify() does not look at a JPEG's end
-    return found
+    return info
 
 
 def decode_image(data: bytes, max_side: int | None = None) -> Image.Image:

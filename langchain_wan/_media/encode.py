@@ -6,7 +6,7 @@ import io
 from typing import TYPE_CHECKING
 
 from langchain_wan._media.decode import decode_image, has_alpha, inspect, load_pixels, open_image
-from langchain_wan._media.formats import FORMATS, OPENED, Picture, UnfitImageError
+from langchain_wan._media.formats import FORMATS, OPENED, ImageInfo, UnfitImageError
 from langchain_wan._media.metadata import has_only_pixels
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def thumbnail(data: bytes, max_side: int) -> bytes:
 
 
 def preview(data: bytes, max_side: int) -> tuple[bytes, str]:
-    """Return a small picture for a vision model and its MIME type: a JPEG, a tenth of a PNG, unless it has alpha."""
+    """Return a small image for a vision model and its MIME type: a JPEG, a tenth of a PNG, unless it has alpha."""
     with decode_image(data, max_side) as image:
         kind, mime_type = ("PNG", "image/png") if has_alpha(image) else ("JPEG", "image/jpeg")
         out = io.BytesIO()
@@ -50,22 +50,22 @@ def wire_form(data: bytes, *, max_bytes: int = MAX_WIRE_BYTES) -> tuple[bytes, s
 
     Raises:
         NotAnImageError: The bytes are not a supported image.
-        UnfitImageError: The picture is too small or too narrow.
+        UnfitImageError: The image is too small or too narrow.
     """
-    picture = inspect(data)
-    _check_shape(picture)
+    info = inspect(data)
+    _check_shape(info)
     with open_image(data) as image:
         fits = (
-            picture.mime_type in WIRE_TYPES
+            info.mime_type in WIRE_TYPES
             and max(image.size) <= MAX_WIRE_SIDE
             and len(data) <= max_bytes
             and not has_alpha(image)
-            and has_only_pixels(data, picture.mime_type)
+            and has_only_pixels(data, info.mime_type)
         )
         if fits:
             load_pixels(image)  # a header may promise pixels that are not there
-            return data, picture.mime_type
-    return _refitted(data, lossless=picture.mime_type != "image/jpeg", max_bytes=max_bytes)
+            return data, info.mime_type
+    return _refitted(data, lossless=info.mime_type != "image/jpeg", max_bytes=max_bytes)
 
 
 def as_named(data: bytes, suffix: str) -> bytes:
@@ -87,10 +87,10 @@ def encode_png(image: Image.Image) -> bytes:
     return out.getvalue()
 
 
-def _check_shape(picture: Picture) -> None:
-    short, long = sorted((picture.width, picture.height))
+def _check_shape(info: ImageInfo) -> None:
+    short, long = sorted((info.width, info.height))
     if short < MIN_WIRE_SIDE:
-        raise UnfitImageError(f"each side has to be at least {MIN_WIRE_SIDE} pixels")
+        raise UnfitImageError(f"each side must have at least {MIN_WIRE_SIDE} pixels")
     if long > MAX_WIRE_RATIO * short:
         raise UnfitImageError(f"the longer side may be at most {MAX_WIRE_RATIO} times the shorter one")
 

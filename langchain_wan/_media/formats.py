@@ -8,7 +8,7 @@ from dataclasses import dataclass
 FORMATS = {
     "PNG": ("image/png", ".png"),
     "JPEG": ("image/jpeg", ".jpg"),
-    "MPO": ("image/jpeg", ".jpg"),  # a JPEG with a second picture behind it, as many phones write
+    "MPO": ("image/jpeg", ".jpg"),  # a JPEG with a second image behind it, as many phones write
     "WEBP": ("image/webp", ".webp"),
     "BMP": ("image/bmp", ".bmp"),
     "GIF": ("image/gif", ".gif"),
@@ -19,7 +19,7 @@ MAX_FILE_BYTES = 64 * 2**20  # what is read of one image at all
 
 
 class NotAnImageError(ValueError):
-    """The bytes are no image that is supported; the text says why, without quoting them."""
+    """The bytes are not an image that is supported; the text says why, without quoting them."""
 
 
 class UnfitImageError(ValueError):
@@ -27,7 +27,7 @@ class UnfitImageError(ValueError):
 
 
 @dataclass(frozen=True)
-class Picture:
+class ImageInfo:
     """What the header of an image says; `width` and `height` in pixels, as stored in the file."""
 
     mime_type: str

@@ -29,7 +29,7 @@ _WEBP_CHUNKS = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ICCP"})
 
 
 def has_only_pixels(data: bytes, mime_type: str) -> bool:
-    """Say whether a file holds a picture and its colour profile, and nothing else."""
+    """Say whether a file holds an image and its colour profile, and nothing else."""
     reader = {"image/png": _png, "image/jpeg": _jpeg, "image/webp": _webp, "image/bmp": _bmp}.get(mime_type)
     return reader is not None and reader(data)
 
@@ -40,14 +40,14 @@ def is_complete_jpeg(data: bytes) -> bool:
 
 
 def _png(data: bytes) -> bool:
-    place = len(_PNG_SIGNATURE)
-    while place + 12 <= len(data):
-        length, kind = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8]
+    offset = len(_PNG_SIGNATURE)
+    while offset + 12 <= len(data):
+        length, kind = int.from_bytes(data[offset : offset + 4], "big"), data[offset + 4 : offset + 8]
         if kind not in _PNG_CHUNKS:
             return False
-        place += 12 + length
+        offset += 12 + length
         if kind == b"IEND":
-            return place == len(data)
+            return offset == len(data)
     return False
 
 
@@ -56,31 +56,31 @@ def _jpeg(data: bytes) -> bool:
 
 
 def _jpeg_end(data: bytes, *, strict: bool = False) -> int | None:
-    """Return the place behind the end marker; None if there is none or, strictly, if there is metadata before it."""
-    place = 0
-    while (found := _next_marker(data, place)) is not None:
-        marker = found[1][0]
-        place = found.end()
+    """Return the offset behind the end marker; None if there is none or, strictly, if there is metadata before it."""
+    offset = 0
+    while (match := _next_marker(data, offset)) is not None:
+        marker = match[1][0]
+        offset = match.end()
         if marker == _JPEG_END:
-            return place
+            return offset
         if marker in {_JPEG_START, 0x01}:
             continue
-        length = int.from_bytes(data[place : place + 2], "big")
-        body = data[place + 2 : place + length]
+        length = int.from_bytes(data[offset : offset + 2], "big")
+        body = data[offset + 2 : offset + length]
         if strict and marker not in _JPEG_TABLES and not _is_colour(marker, body):
             return None
-        if strict and marker != _JPEG_SCAN and data[place + length : place + length + 1] not in {b"\xff", b""}:
+        if strict and marker != _JPEG_SCAN and data[offset + length : offset + length + 1] not in {b"\xff", b""}:
             return None
-        place += max(length, 2)
+        offset += max(length, 2)
     return None
 
 
-def _next_marker(data: bytes, place: int) -> re.Match[bytes] | None:
+def _next_marker(data: bytes, offset: int) -> re.Match[bytes] | None:
     # In windows: one search through the megabytes of a scan would hold the interpreter lock for 100 ms.
-    for start in range(place, len(data), SEARCHED):
-        found = _JPEG_MARKER.search(data, max(place, start - 1), start + SEARCHED)  # FF may end the window before
-        if found is not None:
-            return found
+    for start in range(offset, len(data), SEARCHED):
+        match = _JPEG_MARKER.search(data, max(offset, start - 1), start + SEARCHED)  # FF may end the window before
+        if match is not None:
+            return match
     return None
 
 
@@ -88,20 +88,20 @@ def _is_colour(marker: int, body: bytes) -> bool:
     start = _JPEG_APPLICATION.get(marker)
     if start is None or not body.startswith(start):
         return False
-    # A longer JFIF header holds a thumbnail, which can show what was cut off the picture; a longer Adobe one, notes.
+    # A longer JFIF header holds a thumbnail, which can show what was cut off the image; a longer Adobe one, notes.
     return len(body) == _JPEG_HEADER_LENGTHS.get(marker, len(body))
 
 
 def _webp(data: bytes) -> bool:
     if int.from_bytes(data[4:8], "little") + 8 != len(data):
         return False
-    place = 12
-    while place + 8 <= len(data):
-        kind, length = data[place : place + 4], int.from_bytes(data[place + 4 : place + 8], "little")
+    offset = 12
+    while offset + 8 <= len(data):
+        kind, length = data[offset : offset + 4], int.from_bytes(data[offset + 4 : offset + 8], "little")
         if kind not in _WEBP_CHUNKS:
             return False
-        place += 8 + length + length % 2
-    return place == len(data)
+        offset += 8 + length + length % 2
+    return offset == len(data)
 
 
 def _bmp(data: bytes) -> bool:

@@ -18,7 +18,7 @@ from langchain_wan._storage.sqlite import Database
 from langchain_wan.models import IMAGE_ID, GeneratedImage, ImageResult, image_id
 
 if TYPE_CHECKING:
-    from langchain_wan._media.formats import Picture
+    from langchain_wan._media.formats import ImageInfo
     from langchain_wan._storage.operations import Operation
 
 
@@ -86,7 +86,7 @@ class Storage:
     def keep(
         self,
         data: bytes,
-        picture: Picture,
+        info: ImageInfo,
         *,
         url: str | None = None,
         expires_at: datetime | None = None,
@@ -98,9 +98,9 @@ class Storage:
             id=image_id(sha256),
             url=url,
             expires_at=expires_at,
-            mime_type=picture.mime_type,
-            width=picture.width,
-            height=picture.height,
+            mime_type=info.mime_type,
+            width=info.width,
+            height=info.height,
             size_bytes=len(data),
             sha256=sha256,
         )

@@ -84,5 +84,5 @@ def check_fault(fault: Fault) -> Answer | str | None:
     if isinstance(fault, Mapping):
         return Answer(**fault)
     if fault not in {None, *ANSWERS, *WIRE_FAULTS}:
-        raise ValueError(f"{fault!r} is no fault that the sandbox knows: {', '.join([*ANSWERS, *WIRE_FAULTS])}")
+        raise ValueError(f"{fault!r} is not a fault that the sandbox knows: {', '.join([*ANSWERS, *WIRE_FAULTS])}")
     return ANSWERS.get(fault or "", fault)

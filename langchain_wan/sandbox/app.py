@@ -1,4 +1,4 @@
-"""A fake AIsa on this machine: the documented API over real HTTP, with placeholder pictures and no cost.
+"""A fake AIsa on this machine: the documented API over real HTTP, with placeholder images and no cost.
 
 It answers as https://aisa.one/docs/api-reference/chat/image-generation and .../errors say (2026-04-22) and, where AIsa
 hands on what the model says, as https://help.aliyun.com/zh/model-studio/wan-image-generation-and-editing-api-reference

@@ -36,7 +36,7 @@ def read_prompt(messages: Any) -> tuple[str, list[str]]:
 
 
 def check_input_image(data: bytes) -> float:
-    """Check an input image by the upstream's rules, and return its width by its height as one sees it."""
+    """Check an input image by the upstream's rules, and return its width by its height as it is seen."""
     from PIL import Image
 
     rules = "JPEG, PNG (not transparent), BMP or WEBP, 240 to 8000 pixels a side, 1:8 to 8:1, at most 20 MB"

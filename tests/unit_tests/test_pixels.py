@@ -25,7 +25,7 @@ from langchain_wan._media.encode import (
     thumbnail,
     wire_form,
 )
-from langchain_wan._media.formats import NotAnImageError, Picture, UnfitImageError
+from langchain_wan._media.formats import ImageInfo, NotAnImageError, UnfitImageError
 from tests.support.images import PHOTOGRAPH, encode, png_chunk
 
 SECRET = b"Jane Doe at home"
@@ -127,21 +127,21 @@ def opened(data: bytes) -> Image.Image:
 )
 def test_type_and_size_are_read_from_the_bytes(kind: str, mime_type: str, extension: str) -> None:
     found = inspect(encode(quarters(320, 250), kind))
-    assert found == Picture(mime_type, 320, 250)
+    assert found == ImageInfo(mime_type, 320, 250)
     assert found.extension == extension
 
 
 def test_a_real_photograph_is_read() -> None:
-    assert inspect(PHOTOGRAPH) == Picture("image/jpeg", 512, 600)
+    assert inspect(PHOTOGRAPH) == ImageInfo("image/jpeg", 512, 600)
 
 
 def test_a_phones_double_picture_is_a_jpeg() -> None:
     data = encode(quarters(320, 250), "MPO", save_all=True, append_images=[plain(320, 250)])
-    assert inspect(data) == Picture("image/jpeg", 320, 250)
+    assert inspect(data) == ImageInfo("image/jpeg", 320, 250)
 
 
 def test_the_size_is_that_of_the_file_before_it_is_turned() -> None:
-    assert inspect(turned(quarters(400, 300), 6)) == Picture("image/jpeg", 300, 400)
+    assert inspect(turned(quarters(400, 300), 6)) == ImageInfo("image/jpeg", 300, 400)
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_pixels_that_are_no_pixels_are_refused_in_our_own_words() -> None:
 
 def test_a_moving_photograph_with_its_film_behind_it_is_read() -> None:
     film = b"\x00\x00\x00\x18ftypmp42" + random.Random(7).randbytes(50_000)
-    assert inspect(PHOTOGRAPH + film) == Picture("image/jpeg", 512, 600)
+    assert inspect(PHOTOGRAPH + film) == ImageInfo("image/jpeg", 512, 600)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])

@@ -670,7 +670,7 @@ def test_faults_are_used_up_in_order_and_none_is_a_good_answer() -> None:
 
 
 def test_an_unknown_fault_is_an_error_that_names_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"'teapot' is no fault .*rate_limit_exceeded.*disconnect"):
+    with pytest.raises(ValueError, match=r"'teapot' is not a fault .*rate_limit_exceeded.*disconnect"):
         Sandbox(faults=[None, "teapot"])
     with pytest.raises(TypeError, match="stats"):
         Sandbox(faults=[{"stats": 500}])
