@@ -1,4 +1,4 @@
-"""When a call that certainly did no work may be sent again: seconds to wait, or None. It never sleeps."""
+"""When to retry a request that was certainly not processed: the seconds to wait, or None. Nothing here sleeps."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-LONGEST = sys.float_info.max  # seconds; what is called infinite becomes this
+MAX_SECONDS = sys.float_info.max  # for what is written as infinite
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
-    """How often, and how long, to try again what certainly did no work: no connection, or a 429 that will pass.
+    """When to retry a request that was certainly not processed (no connection, or a 429 that is not a quota).
 
-    The wait before attempt k+1 is random between half and all of `min(initial * factor**(k-1), max_backoff)`,
-    unless the service names one. What may have been paid is never sent again, whatever this policy says.
+    The wait before attempt k+1 is random, between half and all of `min(initial * factor**(k-1), max_backoff)`, unless
+    the service asks for another. A request that may have been charged is never retried, whatever this policy says.
 
     Attributes:
-        attempts: Requests at most, the first included; 1 never tries again.
-        max_elapsed: Seconds after the first attempt began within which the last one may begin.
-        retry_after_cap: Seconds of `Retry-After` that are honoured; a longer one is raised at once.
-        initial: Seconds.
-        factor: Growth of the wait from one attempt to the next.
-        max_backoff: Seconds.
+        attempts: Maximum number of requests, including the first; 1 means no retries.
+        max_elapsed: Seconds after the start of the first attempt; no attempt starts later.
+        retry_after_cap: Maximum `Retry-After` in seconds; if the service asks for more, the error is raised at once.
+        initial: Seconds before the second attempt.
+        factor: How much longer each wait is than the one before.
+        max_backoff: Maximum wait in seconds.
 
     Raises:
-        ValueError: A number is not finite, or not positive.
+        ValueError: A number is not finite or not positive.
     """
 
     attempts: int = 3
@@ -47,7 +47,7 @@ class RetryPolicy:
             raise ValueError("attempts must be a whole number of at least 1")
         for name in ("max_elapsed", "retry_after_cap", "initial", "factor", "max_backoff"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LONGEST:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_SECONDS:
                 raise ValueError(f"{name} must be a finite number above 0")
 
     def wait(self, attempt: int, *, elapsed: float, retry_after: float | None, jitter: float) -> float | None:
@@ -55,8 +55,8 @@ class RetryPolicy:
 
         Args:
             attempt: Number of the attempt that failed; the first is 1.
-            elapsed: Seconds since the first attempt began.
-            retry_after: Seconds that the service asked for; None where it named none.
+            elapsed: Seconds since the first attempt started.
+            retry_after: Seconds that the service asked for, or None.
             jitter: A random number from 0 to 1.
         """
         if attempt >= self.attempts:
@@ -74,15 +74,15 @@ class RetryPolicy:
         return seconds if elapsed + seconds <= self.max_elapsed else None
 
 
-def retry_after_seconds(headers: Mapping[str, str], *, now: datetime) -> float | None:
-    """Read `Retry-After`: seconds, finite and never negative, or None where it says nothing useful.
+def parse_retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
+    """Return `Retry-After` in seconds, finite and never negative, or None if it is missing or not valid.
 
-    An HTTP date counts from the answer's own `Date`, so that a wrong clock on either side does no harm.
+    An HTTP date is compared with the answer's own `Date`, so that a wrong clock on either side does no harm.
     Source: RFC 9110, section 10.2.3.
 
     Args:
-        headers: Lower-case names.
-        now: Used where the answer has no `Date`.
+        headers: Names in lower case.
+        now: Used if the answer has no `Date`.
     """
     text = headers.get("retry-after", "").strip()
     if not text:
@@ -93,7 +93,7 @@ def retry_after_seconds(headers: Mapping[str, str], *, now: datetime) -> float |
         except ValueError:
             seconds = math.nan
         if not math.isnan(seconds):
-            return min(seconds, LONGEST)
+            return min(seconds, MAX_SECONDS)
     date = _http_date(text)
     if date is None:
         return None

@@ -1,1 +1,1 @@
-"""Threads, permits and forks."""
+"""Threads for heavy work, permits for paid calls, and forks."""

@@ -1,6 +1,7 @@
-"""A few threads of our own for heavy or blocking work, so that the event loop stays free.
+"""A few threads for heavy or blocking work, so that the event loop stays free.
 
-LangChain fills the loop's default executor with tools that wait for minutes; these threads never wait for a service.
+They are not the loop's default executor: LangChain fills that with tools that wait for minutes. These threads never
+wait for a service.
 """
 
 from __future__ import annotations
@@ -26,20 +27,19 @@ T = TypeVar("T")
 
 _executors: dict[int, ThreadPoolExecutor] = {}  # by process id: threads do not survive a fork
 _lock = threading.Lock()
-after_fork_in_child(lambda: globals().update(_lock=threading.Lock()))
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run a function in one of the threads and return what it returns."""
+    """Run a function in one of the threads and return its result."""
     call = functools.partial(contextvars.copy_context().run, function, *args, **kwargs)
     try:
         future = asyncio.wrap_future(_executor().submit(call))
-    except RuntimeError:  # the interpreter is ending: no new work for threads
+    except RuntimeError:  # the interpreter is shutting down: threads accept no more work
         return call()
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
-        # What the thread does has effects: the wait ends when they are known, not before.
+        # The thread cannot be stopped: wait until its effects are known.
         await asyncio.wait([future])
         raise
 
@@ -49,3 +49,11 @@ def _executor() -> ThreadPoolExecutor:
         if os.getpid() not in _executors:
             _executors[os.getpid()] = ThreadPoolExecutor(THREADS, thread_name_prefix="langchain-wan")
         return _executors[os.getpid()]
+
+
+def _renew_lock() -> None:
+    global _lock  # noqa: PLW0603  a lock that another thread had taken at the fork stays locked
+    _lock = threading.Lock()
+
+
+after_fork_in_child(_renew_lock)

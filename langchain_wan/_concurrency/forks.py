@@ -1,4 +1,4 @@
-"""What a forked child process needs to be told; systems that cannot fork, such as Windows, never need it."""
+"""Locks and state after a fork. Does nothing on systems that cannot fork, such as Windows."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 
 def after_fork_in_child(function: Callable[[], object]) -> None:
-    """Call a function in each child process right after it was forked."""
+    """Call a function in each child process, right after the fork."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=function)
 
 
 def lock_across_forks(lock: threading.Lock | threading.RLock) -> None:
-    """Let a fork wait for a lock, so that no child process starts with half of a change."""
+    """Let each fork wait for a lock, so that no child process starts in the middle of a change."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)

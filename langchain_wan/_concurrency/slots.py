@@ -1,4 +1,4 @@
-"""How many paid calls may be in flight at once: one count for threads and event loops together."""
+"""Permits that limit the paid calls in flight, for threads and event loops together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from langchain_wan._concurrency.forks import after_fork_in_child
 
 
 class Slots:
-    """A number of permits; whoever waits is served in order, whether a thread or a task of any loop."""
+    """A number of permits, given out in the order of waiting to threads and to tasks of any event loop."""
 
     def __init__(self, permits: int) -> None:
         self._free = permits
@@ -38,7 +38,7 @@ class Slots:
             raise
 
     def release(self) -> None:
-        """Give a permit to whoever has waited longest."""
+        """Pass the permit on to the thread or task that has waited longest."""
         with self._lock:
             while self._waiting:
                 permit = self._waiting.popleft()
@@ -60,7 +60,7 @@ class Slots:
 
     def _abandon(self, permit: Future[None]) -> None:
         if not permit.cancel() and not permit.cancelled():
-            self.release()  # it was granted just before the wait was broken off
+            self.release()  # it was granted just before the wait was interrupted
 
 
 _slots: WeakValueDictionary[tuple[object, ...], Slots] = WeakValueDictionary()
@@ -68,7 +68,7 @@ _slots_lock = threading.Lock()
 
 
 def find_slots(*key: object, permits: int) -> Slots:
-    """Return the permits of this process for one service and key; forgotten when nobody uses them."""
+    """Return the permits of this process for one service and key, shared by all who use them at the time."""
     with _slots_lock:
         slots = _slots.get((*key, permits))
         if slots is None:
@@ -77,7 +77,7 @@ def find_slots(*key: object, permits: int) -> Slots:
 
 
 def _renew_lock() -> None:
-    global _slots_lock  # noqa: PLW0603  a lock that another thread held at the fork stays locked
+    global _slots_lock  # noqa: PLW0603  a lock that another thread had taken at the fork stays locked
     _slots_lock = threading.Lock()
 
 

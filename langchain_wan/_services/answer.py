@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    pass
+from typing import Any
 
 
 @dataclass(frozen=True)
 class ImagePart:
-    """One image of an answer: a URL, or base64 text (bare or as a data URI), or neither."""
+    """One image of an answer: a URL, or base64 text (bare or in a data URI), or neither."""
 
     url: str | None = None
     data: str | None = field(default=None, repr=False)
@@ -20,7 +17,15 @@ class ImagePart:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a generation answered; `model` as the service names it."""
+    """The answer to a generation.
+
+    Attributes:
+        parts: Its images, in order.
+        notes: Texts that came with them.
+        usage: What the service counted.
+        request_id: The service's id of the request.
+        model: The model's name as the service writes it.
+    """
 
     parts: tuple[ImagePart, ...]
     notes: tuple[str, ...] = ()

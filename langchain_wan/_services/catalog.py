@@ -1,4 +1,4 @@
-"""The models that can be asked for, as dated data: their prices, and the routes of other families."""
+"""Models as dated data: the prices of the Wan models, and the routes of other families."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from langchain_wan.errors import InvalidImageRequestError, WanConfigurationError
 PRICES_AS_OF = date(2026, 4, 22)
 PRICES_USD: Mapping[str, Decimal] = {"wan2.7-image": Decimal("0.030"), "wan2.7-image-pro": Decimal("0.075")}
 
-# Other families that AIsa serves on other routes; the same pages.
+# Other families, which AIsa serves on other routes. Same source.
 OTHER_ROUTES = {
     "gemini": "Gemini image models use POST /v1beta/models/{model}:generateContent",
     "nano-banana": "Gemini image models use POST /v1beta/models/{model}:generateContent",
@@ -24,7 +24,7 @@ OTHER_ROUTES = {
 
 
 def price_usd(model: str, n: int = 1, *, prices: Mapping[str, Decimal] | None = None) -> Decimal:
-    """Return what `n` images cost, in dollars: for estimates and approval rules.
+    """Return the price of `n` images in dollars, for estimates and approval rules.
 
     >>> price_usd("wan2.7-image", 3)
     Decimal('0.090')
@@ -32,7 +32,7 @@ def price_usd(model: str, n: int = 1, *, prices: Mapping[str, Decimal] | None = 
     Args:
         model: The model's name.
         n: How many images.
-        prices: Dollars an image by model, over the built-in table.
+        prices: Dollars per image for each model; these replace the built-in prices.
 
     Raises:
         InvalidImageRequestError: The price of the model is not known.
@@ -44,10 +44,10 @@ def price_usd(model: str, n: int = 1, *, prices: Mapping[str, Decimal] | None = 
 
 
 def check_models(models: Iterable[str], prices: Mapping[str, Decimal]) -> None:
-    """Refuse models whose price is not known, before anybody asks for an image.
+    """Refuse models whose price is not known.
 
     Raises:
-        WanConfigurationError: One is neither in the table nor among the caller's prices.
+        WanConfigurationError: A model has neither a built-in price nor one in `prices`.
     """
     for model in models:
         if model not in PRICES_USD and model not in prices:
@@ -56,18 +56,18 @@ def check_models(models: Iterable[str], prices: Mapping[str, Decimal]) -> None:
 
 
 def _unknown_price(model: str) -> InvalidImageRequestError:
-    shown = "".join(char for char in model if char.isprintable())[:60]
-    route = next((text for mark, text in OTHER_ROUTES.items() if mark in model.lower()), None)
+    name = "".join(char for char in model if char.isprintable())[:60]
+    route = next((text for family, text in OTHER_ROUTES.items() if family in model.lower()), None)
     known = ", ".join(PRICES_USD)
     near = difflib.get_close_matches(model.lower(), PRICES_USD, n=1, cutoff=0.7)
     if route is not None:
         return InvalidImageRequestError(
-            f"{shown!r} is not a Wan model: {route}, which this package does not call.",
+            f"{name!r} is not a Wan model: {route}, which this package does not call.",
             next_step=f"Use one of {known}.",
             advice=f"This tool makes images with {known} only.",
         )
     return InvalidImageRequestError(
-        f"The model {shown!r} is not known, and neither is its price.{f' Did you mean {near[0]!r}?' if near else ''}",
-        next_step=f"Use one of {known}, or pass its price: prices={{{shown!r}: Decimal(...)}}.",
+        f"The model {name!r} is not known, and neither is its price.{f' Did you mean {near[0]!r}?' if near else ''}",
+        next_step=f"Use one of {known}, or pass its price: prices={{{name!r}: Decimal(...)}}.",
         advice=f"Use one of these models: {known}.",
     )

@@ -1,15 +1,16 @@
-"""Answers without an image: refusals, which charge nothing, and everything else, which may have."""
+"""Answers without an image: refusals, which charge nothing, and all others, which may have been charged."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from langchain_wan._media import large_json
 from langchain_wan._net.messages import Reply
-from langchain_wan._services.foreign_text import clean_text, make_storable
-from langchain_wan._services.refusals import Refusal, refusal_for
+from langchain_wan._services.foreign_text import clean_text
+from langchain_wan._services.payload import find_request_id
+from langchain_wan._services.refusals import find_refusal
 from langchain_wan.errors import (
     BLOCKED_UNTIL_SETTLED,
     PaymentUncertainError,
@@ -17,88 +18,77 @@ from langchain_wan.errors import (
     UnreadableAnswerError,
     WanError,
 )
-from langchain_wan.retry import retry_after_seconds
+from langchain_wan.retry import parse_retry_after
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
-OK = 200
 
-
-@dataclass(frozen=True)
-class ErrorBody:
-    code: str | None
-    message: str
-    kind: str | None = None
-
-
-def read_json(body: bytes) -> Any:
-    try:
-        return large_json.loads(body)
-    except (ValueError, RecursionError):  # also integers of thousands of digits
-        return None
-
-
-def read_error(payload: Any) -> ErrorBody:
-    # The five shapes: {"error": {...}}, {"error": "text"}, {"code", "message"}, {"message"}, and no JSON at all.
-    if not isinstance(payload, dict):
-        return ErrorBody(None, "")
-    nested = payload.get("error")
-    source = nested if isinstance(nested, dict) else payload
-    message = nested if isinstance(nested, str) else source.get("message")
-    # code may be absent, null or a number (the errors page against live answers); type says it then.
-    code, kind = _word(source.get("code")), _word(source.get("type"))
-    return ErrorBody(code or kind, message if isinstance(message, str) else "", kind)
-
-
-def _word(value: Any) -> str | None:
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        return None
-    return clean_text(str(value)).encode("ascii", "ignore").decode().strip()[:100] or None
-
-
-def judge(reply: Reply, found: ErrorBody) -> Refusal | None:
-    by_code = refusal_for(reply.status, found.code, found.message)
-    is_number = found.code is not None and found.code.isdigit()
-    return refusal_for(reply.status, found.kind, found.message) if is_number else by_code
-
-
-def build_failure(reply: Reply, payload: Any, max_cost_usd: Decimal) -> WanError:
-    found = read_error(payload)
-    refusal = judge(reply, found)
-    if refusal is not None:
-        return build_refusal(refusal, reply, found)
-    said = f" {clean_text(found.message)}" if found.message else ""
-    kind = UnreadableAnswerError if reply.status == OK else PaymentUncertainError
-    return kind(
-        f"The service answered with HTTP {reply.status}{f' ({found.code})' if found.code else ''}.{said}",
+def read_failure(reply: Reply, payload: Any, max_cost_usd: Decimal) -> WanError:
+    """Return the error that an answer without an image means."""
+    refused = read_refusal(reply, payload)
+    if refused is not None:
+        return refused
+    body = read_error_body(payload)
+    quote = f" {clean_text(body.message)}" if body.message else ""
+    error_type = UnreadableAnswerError if reply.status == HTTPStatus.OK else PaymentUncertainError
+    return error_type(
+        f"The service answered with HTTP {reply.status}{f' ({body.code})' if body.code else ''}.{quote}",
         next_step=BLOCKED_UNTIL_SETTLED,
         stage="status",
         status_code=reply.status,
-        code=found.code,
+        code=body.code,
         request_id=find_request_id(reply, payload),
         max_cost_usd=max_cost_usd,
     )
 
 
-def build_refusal(refusal: Refusal, reply: Reply, found: ErrorBody) -> StatusError:
-    said = clean_text(found.message)
+def read_refusal(reply: Reply, payload: Any) -> StatusError | None:
+    """Return the error of an answer that certainly charges nothing, or None if it may have been charged."""
+    body = read_error_body(payload)
+    # A number as code only repeats a status: then the type says what is meant.
+    name = body.kind if body.code is not None and body.code.isdigit() else body.code
+    refusal = find_refusal(reply.status, name, body.message)
+    if refusal is None:
+        return None
+    code = f", {body.code}" if body.code else ""
+    message = clean_text(body.message)
+    quote = f": {message}" if message else ""
     error = refusal.error(
-        f"{refusal.what} (HTTP {reply.status}{f', {found.code}' if found.code else ''}{f': {said}' if said else ''})",
+        f"{refusal.what} (HTTP {reply.status}{code}{quote})",
         next_step=refusal.next_step,
         advice=refusal.advice,
         status_code=reply.status,
-        code=found.code,
-        request_id=find_request_id(reply, read_json(reply.body)),
-        retry_after=retry_after_seconds(reply.headers, now=datetime.now(UTC)),
+        code=body.code,
+        request_id=find_request_id(reply, payload),
+        retry_after=parse_retry_after(reply.headers, now=datetime.now(UTC)),
     )
     error.data_uri_refused = refusal.data_uri_refused
     return error
 
 
-def find_request_id(reply: Reply, payload: Any) -> str | None:
-    nested = payload.get("error") if isinstance(payload, dict) else None
-    for source in (nested, payload):
-        if isinstance(source, dict) and isinstance(source.get("request_id"), str):
-            return str(make_storable(source["request_id"]))[:200]
-    return reply.headers.get("x-request-id")
+@dataclass(frozen=True)
+class ErrorBody:
+    """What the body of an error says: its code, its message, and its type."""
+
+    code: str | None
+    message: str
+    kind: str | None = None
+
+
+def read_error_body(payload: Any) -> ErrorBody:
+    """Read any of five shapes: {"error": {...}}, {"error": "text"}, {"code", "message"}, {"message"}, and no JSON."""
+    if not isinstance(payload, dict):
+        return ErrorBody(None, "")
+    nested = payload.get("error")
+    source = nested if isinstance(nested, dict) else payload
+    message = nested if isinstance(nested, str) else source.get("message")
+    # The code may be missing, null or a number (the errors page, and live answers): then the type says what is meant.
+    code, kind = _read_word(source.get("code")), _read_word(source.get("type"))
+    return ErrorBody(code or kind, message if isinstance(message, str) else "", kind)
+
+
+def _read_word(value: Any) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    return clean_text(str(value)).encode("ascii", "ignore").decode().strip()[:100] or None

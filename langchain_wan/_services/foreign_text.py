@@ -1,35 +1,30 @@
-"""Text that a service wrote, made safe to show and to store."""
+"""Text from a service, made safe to show and to store."""
 
 from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    pass
-
-EXCERPT = 200
+MAX_READ = 2000  # characters of a foreign text that are cleaned at all
+MAX_SHOWN = 200
 
 
 def clean_text(text: str) -> str:
-    """Return one line of a foreign text that may stand in an error: no HTML, URL, address or key; 200 characters."""
-    text = text[:EXAMINED]
+    """Return a foreign text as one line for an error: no HTML, URL, address or key, and at most 200 characters."""
+    text = text[:MAX_READ]
     if re.search(r"<\s*(!doctype|html|head|body|\?xml)", text, re.IGNORECASE):
         return ""
-    for pattern, shown in _foreign():
-        text = pattern.sub(shown, text)
+    for pattern, replacement in _replacements():
+        text = pattern.sub(replacement, text)
     text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    return text if len(text) <= EXCERPT else text[: EXCERPT - 1] + "…"
-
-
-EXAMINED = 2000
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
 
 
 @lru_cache(maxsize=1)  # compiled when an error is read, not when the package is imported
-def _foreign() -> tuple[tuple[re.Pattern[str], str], ...]:
+def _replacements() -> tuple[tuple[re.Pattern[str], str], ...]:
     return (
-        (re.compile(r"<[a-zA-Z/!?][^<>]{0,500}>?"), " "),  # markup; not the "<400>" before Alibaba's codes
+        (re.compile(r"<[a-zA-Z/!?][^<>]{0,500}>?"), " "),  # HTML tags; not the "<400>" before Alibaba's codes
         (re.compile(r"[a-zA-Z][\w+.-]{0,20}://\S+"), "[url]"),
         (re.compile(r"\S+\?\S*=\S*"), "[url]"),
         (re.compile(r"\bdata:\S+", re.IGNORECASE), "[data]"),
@@ -46,7 +41,7 @@ def _foreign() -> tuple[tuple[re.Pattern[str], str], ...]:
 
 
 def make_storable(value: Any, depth: int = 10) -> Any:
-    """Return a value of an answer as every file and message can hold it: not too deep, no halves of surrogate pairs."""
+    """Return a value of an answer that every file and message can contain: not too deep, and no lone surrogates."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if not isinstance(value, dict | list):

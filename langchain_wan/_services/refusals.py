@@ -1,11 +1,12 @@
-"""Which answers certainly did no work: one table of (status, code), with source and date.
+"""Refusals: the answers that certainly charged nothing, as one table of (status, code) with source and date.
 
-What does not stand here, and is no plain 4xx, may have been paid.
+An answer that is not in the table, and is not a plain 4xx, may have been charged.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 
 from langchain_wan.errors import (
     UNAVAILABLE,
@@ -20,11 +21,14 @@ from langchain_wan.errors import (
 
 @dataclass(frozen=True)
 class Refusal:
-    """What a refusal means: the class to raise, what happened, and what to do.
+    """What a refusal means.
 
     Attributes:
-        advice: For the model; None means the class's own.
-        data_uri_refused: The service takes images as URLs only, so the same request may be sent with URLs.
+        error: The class to raise.
+        what: What happened.
+        next_step: What to do next.
+        advice: For the model; None means the advice of the class.
+        data_uri_refused: The service accepts images as URLs only, so the same request may be sent again with URLs.
     """
 
     error: type[StatusError]
@@ -41,7 +45,7 @@ _KEY = Refusal(
 )
 _PERMISSION = Refusal(
     AuthenticationError,
-    "The API key may not do this.",
+    "The API key has no permission for this request.",
     "Check the key's permissions, its list of allowed models and the region in the AIsa console.",
 )
 _CREDIT = Refusal(
@@ -51,7 +55,7 @@ _CREDIT = Refusal(
 )
 _POLICY = Refusal(
     ContentPolicyError,
-    "The service's content policy refused the prompt, an input image or the picture.",
+    "The content policy of the service refused the prompt, an input image or the generated image.",
     "Change the prompt or the images.",
 )
 _BUSY = Refusal(
@@ -78,18 +82,18 @@ _REQUEST = Refusal(
 _IMAGE = Refusal(
     StatusError,
     "The service could not use an input image.",
-    "Use a JPEG, PNG, BMP or WebP image of 240 to 8000 pixels a side.",
+    "Use a JPEG, PNG, BMP or WebP image with sides of 240 to 8000 pixels.",
     advice="The service could not use one of the input images. Use another image, or tell the user.",
 )
 _DATA_URI = Refusal(
     StatusError,
-    "The service could not read an input image from what was sent in place of its URL.",
+    "The service could not read an input image that was sent as data instead of a URL.",
     'Pass public URLs, or set send_references="url".',
     advice="The service could not use one of the input images. Use another image, or tell the user.",
     data_uri_refused=True,
 )
 
-# (status, code) -> refusal; None as status means any 4xx, or a 200 that holds an error.
+# (status, code) -> refusal; None as status means any 4xx, or a 200 with an error in it.
 REFUSALS: dict[tuple[int | None, str | None], Refusal] = {
     # https://aisa.one/docs/api-reference/chat/image-generation (2026-04-22, recorded from a live call)
     (400, "invalid_parameter_error"): _REQUEST,
@@ -150,7 +154,7 @@ REFUSALS: dict[tuple[int | None, str | None], Refusal] = {
     (None, "badrequest.toolarge"): _IMAGE,
     (None, "badrequest.inputdownloadfailed"): _IMAGE,
     (None, "invalidparameter"): _REQUEST,
-    # The upstream's answer to an image that is no URL it can fetch.
+    # What the upstream answers if an image is not a URL that it can fetch.
     (400, "invalidurl"): _DATA_URI,
     # By status alone, where the code says nothing.
     (401, None): _KEY,
@@ -159,34 +163,38 @@ REFUSALS: dict[tuple[int | None, str | None], Refusal] = {
     (429, None): _BUSY,
 }
 
-# These 4xx say that somebody gave up waiting, or that the state is unclear: the work may go on behind them.
+# These 4xx mean that a gateway stopped waiting, or that the state is unknown: the request may still be processed.
 AMBIGUOUS_STATUS = frozenset({408, 409, 425, 499})
 
-# Moderation arrives with prefixes, such as "<400> InternalError.Algo.DataInspectionFailed: ...", under any status:
+# Moderation refuses with prefixes, as in "<400> InternalError.Algo.DataInspectionFailed: ...", under any status:
 # https://github.com/QwenLM/qwen-code/issues/3145 (2026)
 MODERATION_TEXT = ("datainspectionfailed", "data_inspection_failed")
 
 
-def refusal_for(status: int, code: str | None, message: str) -> Refusal | None:
-    """Return what a refusal means, or None if the answer leaves open whether work was done."""
+def find_refusal(status: int, code: str | None, message: str) -> Refusal | None:
+    """Return what a refusal means, or None if the request may have been processed."""
     name = (code or "").lower()
     if any(mark in name or mark in message.lower() for mark in MODERATION_TEXT):
         return _POLICY
     exact = REFUSALS.get((status, name))
     if exact is not None:
         return exact
-    if status == 200:  # noqa: PLR2004  an error inside a 200: judged by its code, whatever status it usually has
-        found = _by_code(name) or next((found for (_, key), found in REFUSALS.items() if key == name and key), None)
-        return None if found is None else replace(found, data_uri_refused=False)
+    if status == HTTPStatus.OK:  # an error in a 200: only its code counts, whatever status it usually comes with
+        refusal = _find_by_code(name) or _find_by_code_of_any_status(name)
+        return None if refusal is None else replace(refusal, data_uri_refused=False)
     if not 400 <= status < 500 or status in AMBIGUOUS_STATUS:  # noqa: PLR2004  the 4xx range
         return None
-    return _by_code(name) or REFUSALS.get((status, None)) or _REQUEST
+    return _find_by_code(name) or REFUSALS.get((status, None)) or _REQUEST
 
 
-def _by_code(name: str) -> Refusal | None:
+def _find_by_code_of_any_status(name: str) -> Refusal | None:
+    return next((refusal for (_, code), refusal in REFUSALS.items() if code == name and name), None)
+
+
+def _find_by_code(name: str) -> Refusal | None:
     if not name:
         return None
-    # "Throttling.RateQuota" is a kind of "Throttling"; the longest known name wins.
+    # "Throttling.RateQuota" is a kind of "Throttling": the longest name in the table counts.
     parts = name.split(".")
     names = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
     return next((REFUSALS[None, known] for known in names if (None, known) in REFUSALS), None)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langchain_wan.retry import RetryPolicy, retry_after_seconds
+from langchain_wan.retry import RetryPolicy, parse_retry_after
 
 NOW = datetime(2026, 4, 22, 12, 0, 0, tzinfo=UTC)
 DIGITS = "9" * 400
@@ -24,7 +24,7 @@ def http_date(seconds: float, base: datetime = NOW) -> str:
 
 
 def asked(text: str, **headers: str) -> float | None:
-    return retry_after_seconds({"retry-after": text, **headers}, now=NOW)
+    return parse_retry_after({"retry-after": text, **headers}, now=NOW)
 
 
 # Retry-After
@@ -74,8 +74,8 @@ def test_retry_after_is_seconds_from_now_or_nothing(text: str, seconds: float | 
 
 
 def test_no_header_asks_for_nothing() -> None:
-    assert retry_after_seconds({}, now=NOW) is None
-    assert retry_after_seconds({"date": http_date(0)}, now=NOW) is None
+    assert parse_retry_after({}, now=NOW) is None
+    assert parse_retry_after({"date": http_date(0)}, now=NOW) is None
 
 
 @pytest.mark.parametrize("text", ["1e999", DIGITS, f"{DIGITS}.5", "9" * 5_000, http_date(86_400 * 365 * 100)])
@@ -102,7 +102,7 @@ def test_an_answer_without_a_readable_date_is_measured_by_our_clock(date: str) -
 
 def test_the_zone_of_our_clock_does_not_matter() -> None:
     there = NOW.astimezone(timezone(timedelta(hours=9)))
-    assert retry_after_seconds({"retry-after": http_date(30)}, now=there) == 30.0
+    assert parse_retry_after({"retry-after": http_date(30)}, now=there) == 30.0
 
 
 DATES = st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(9000, 1, 1)).map(  # noqa: DTZ001  made aware below
@@ -124,7 +124,7 @@ TEXTS = (
 @settings(deadline=None, max_examples=500)
 def test_any_header_is_a_finite_time_that_is_not_negative_or_nothing(text: str, date: str) -> None:
     for headers in ({"retry-after": text}, {"retry-after": text, "date": date}):
-        seconds = retry_after_seconds(headers, now=NOW)
+        seconds = parse_retry_after(headers, now=NOW)
         assert seconds is None or (math.isfinite(seconds) and seconds >= 0)
 
 
@@ -271,6 +271,6 @@ def test_a_wait_is_finite_not_negative_and_within_every_limit_or_there_is_none(
 @given(text=TEXTS, elapsed=st.floats(0, 60), jitter=st.floats(0, 1))
 @settings(deadline=None)
 def test_no_header_makes_a_call_sleep_longer_than_the_policy_allows(text: str, elapsed: float, jitter: float) -> None:
-    asked_for = retry_after_seconds({"retry-after": text}, now=NOW)
+    asked_for = parse_retry_after({"retry-after": text}, now=NOW)
     seconds = RetryPolicy().wait(1, elapsed=elapsed, retry_after=asked_for, jitter=jitter)
     assert seconds is None or 0 <= seconds <= 60

@@ -30,7 +30,7 @@ from langchain_wan._services.aisa_chat import (
 )
 from langchain_wan._services.answer import Answer, ImagePart
 from langchain_wan._services.foreign_text import clean_text
-from langchain_wan._services.refusals import AMBIGUOUS_STATUS, REFUSALS, refusal_for
+from langchain_wan._services.refusals import AMBIGUOUS_STATUS, REFUSALS, find_refusal
 from langchain_wan.errors import (
     UNAVAILABLE,
     AuthenticationError,
@@ -670,7 +670,7 @@ def test_no_row_of_the_table_frees_a_status_that_is_unclear() -> None:
 
 @pytest.mark.parametrize("status", [400, 403, 429])
 def test_a_kind_of_a_known_code_counts_as_that_code(status: int) -> None:
-    found = refusal_for(status, "Throttling.RateQuota.Sub", "")
+    found = find_refusal(status, "Throttling.RateQuota.Sub", "")
     assert found is not None
     assert found.error is RateLimitError
 
