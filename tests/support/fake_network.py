@@ -89,15 +89,15 @@ def network(server_port: int) -> Iterator[Network]:
         else:
             return real_getaddrinfo(name, port, *args, **kwargs)
         seen.looked_up.append(name)
-        found = _resolve(name, seen)
-        if not found:
+        addresses = _resolve(name, seen)
+        if not addresses:
             raise socket.gaierror(-2, "Name or service not known")
         kind = socket.SOCK_STREAM
         return [
-            (socket.AF_INET6, kind, 6, "", (one, int(port), 0, 0))
-            if ":" in one
-            else (socket.AF_INET, kind, 6, "", (one, int(port)))
-            for one in found
+            (socket.AF_INET6, kind, 6, "", (address, int(port), 0, 0))
+            if ":" in address
+            else (socket.AF_INET, kind, 6, "", (address, int(port)))
+            for address in addresses
         ]
 
     patch = pytest.MonkeyPatch()

@@ -1,4 +1,4 @@
-"""JSON with pictures in it means what `json` says it means."""
+"""JSON with images in it is read and written as `json` does it."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def plain(value: Any) -> Any:
     return [plain(inner) for inner in value] if isinstance(value, list) else value
 
 
-def test_a_long_string_is_left_where_it_is() -> None:
+def test_a_long_string_stays_in_the_body() -> None:
     body = json.dumps({"image": URI, "text": "a fox", "n": [1, URI]}).encode()
-    found = loads(body)
-    assert isinstance(found["image"], Span)
-    assert found["image"].body is body
-    assert found["image"] == URI[:HEAD]
-    assert plain(found) == json.loads(body)
-    assert found["text"] == "a fox"
+    value = loads(body)
+    assert isinstance(value["image"], Span)
+    assert value["image"].body is body
+    assert value["image"] == URI[:HEAD]
+    assert plain(value) == json.loads(body)
+    assert value["text"] == "a fox"
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_other_long_strings_are_read_as_json_reads_them(text: str, ascii_only: b
 @pytest.mark.parametrize(
     "body", [b"", b"{", b'{"a": "', b'"' + DATA.encode(), b'{"a" ' + DATA.encode(), b"\xff" * LONG]
 )
-def test_what_is_no_json_is_none(body: bytes) -> None:
+def test_text_that_is_not_json_is_a_value_error(body: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  json's own
         loads(body)
 
@@ -91,40 +91,48 @@ def test_any_value_is_read_as_json_reads_it(value: Any, ascii_only: bool) -> Non
 @settings(max_examples=100, deadline=None)
 @given(VALUES, st.lists(st.sampled_from([URI, DATA]), max_size=3))
 def test_any_value_is_written_as_json_writes_it(value: Any, wholes: list[str]) -> None:
-    given_ = {"value": value, "images": [{"url": Whole(one)} for one in wholes]}
-    assert dumps(given_) == json.dumps(given_).encode()
+    body = {"value": value, "images": [{"url": Whole(text)} for text in wholes]}
+    assert dumps(body) == json.dumps(body).encode()
 
 
 @pytest.mark.parametrize("wrap", [lambda data: data, lambda data: f"data:image/png;base64,{data}"], ids=["bare", "uri"])
-def test_a_picture_is_decoded_from_where_it_is(wrap: Any) -> None:
+def test_an_image_is_decoded_from_the_body(wrap: Any) -> None:
     data = os.urandom(3 * 2**20 + 1)
     text = wrap(base64.b64encode(data).decode())
-    (found,) = loads(json.dumps([text]).encode())
-    assert isinstance(found, Span)
-    assert data_uri.decode_image_text(found) == data == data_uri.decode_image_text(text)
+    (image,) = loads(json.dumps([text]).encode())
+    assert isinstance(image, Span)
+    assert data_uri.decode_image_text(image) == data == data_uri.decode_image_text(text)
 
 
 @pytest.mark.parametrize("wrong", [DATA[:-8] + "=" + DATA[-7:], DATA + "!", DATA + "A", DATA[: LONG + 1] + " !!"])
-def test_what_is_no_base64_is_an_error_of_ours(wrong: str) -> None:
-    (found,) = loads(json.dumps([wrong]).encode())
+def test_text_that_is_not_base64_is_an_error_of_ours(wrong: str) -> None:
+    (image,) = loads(json.dumps([wrong]).encode())
     with pytest.raises(formats.NotAnImageError):
-        data_uri.decode_image_text(found)
+        data_uri.decode_image_text(image)
 
 
 def test_base64_that_is_broken_by_blanks_is_decoded() -> None:
     data = os.urandom(LONG)
     text = base64.b64encode(data).decode()
-    broken = " ".join(text[place : place + 76] for place in range(0, len(text), 76))
-    (found,) = loads(json.dumps([broken]).encode())
-    assert isinstance(found, Span)
-    assert data_uri.decode_image_text(found) == data
+    broken = " ".join(text[start : start + 76] for start in range(0, len(text), 76))
+    (image,) = loads(json.dumps([broken]).encode())
+    assert isinstance(image, Span)
+    assert data_uri.decode_image_text(image) == data
 
 
 @pytest.mark.parametrize(
     "body",
     [
         *(b'{"a":NaN}', b'{"a":1e999}', b'{"a":1,"a":2}', b'"\\ud800"', b"-0", b"12345678901234567890123", b"[" * 500),
-        *(b"[" * 500 + b"]" * 500, b'{"a":01}', b"\xef\xbb\xbf{}", b'"\x01"', b" ", b'{"a":1}x', b"[" + b"9" * 5000),
+        *(
+            b"[" * 500 + b"]" * 500,
+            b'{"a":01}',
+            b"\xef\xbb\xbf{}",
+            b'"\x01"',
+            b" ",
+            b'{"a":1}x',
+            b"[" + b"9" * 5000 + b"]",
+        ),
         b'{"text":"' + b'\\"' * 50_000 + b'","image":"' + b"A" * 70_000 + b'"}',
     ],
 )

@@ -23,7 +23,7 @@ def http_date(seconds: float, base: datetime = NOW) -> str:
     return format_datetime(base + timedelta(seconds=seconds), usegmt=True)
 
 
-def asked(text: str, **headers: str) -> float | None:
+def parse(text: str, **headers: str) -> float | None:
     return parse_retry_after({"retry-after": text, **headers}, now=NOW)
 
 
@@ -70,17 +70,17 @@ def asked(text: str, **headers: str) -> float | None:
     ],
 )
 def test_retry_after_is_seconds_from_now_or_nothing(text: str, seconds: float | None) -> None:
-    assert asked(text) == seconds
+    assert parse(text) == seconds
 
 
-def test_no_header_asks_for_nothing() -> None:
+def test_without_a_header_there_is_no_wait_to_keep() -> None:
     assert parse_retry_after({}, now=NOW) is None
     assert parse_retry_after({"date": http_date(0)}, now=NOW) is None
 
 
 @pytest.mark.parametrize("text", ["1e999", DIGITS, f"{DIGITS}.5", "9" * 5_000, http_date(86_400 * 365 * 100)])
-def test_a_time_beyond_all_measure_is_longer_than_any_cap_or_nothing(text: str) -> None:
-    seconds = asked(text)
+def test_an_enormous_time_is_longer_than_any_cap_or_none(text: str) -> None:
+    seconds = parse(text)
     if seconds is not None:
         assert math.isfinite(seconds)
         assert seconds > 10**6
@@ -91,13 +91,13 @@ def test_a_time_beyond_all_measure_is_longer_than_any_cap_or_nothing(text: str) 
 
 
 @pytest.mark.parametrize("skew", [-86_400, -3_600, 0, 3_600, 86_400])
-def test_a_date_counts_from_the_answers_own_date_so_that_no_clock_has_to_be_right(skew: int) -> None:
-    assert asked(http_date(skew + 30), date=http_date(skew)) == 30.0
+def test_a_date_is_compared_with_the_answers_own_date_so_that_a_wrong_clock_does_no_harm(skew: int) -> None:
+    assert parse(http_date(skew + 30), date=http_date(skew)) == 30.0
 
 
 @pytest.mark.parametrize("date", ["", "yesterday", "Wed, 22 Apr 100000 12:00:00 GMT"])
-def test_an_answer_without_a_readable_date_is_measured_by_our_clock(date: str) -> None:
-    assert asked(http_date(30), date=date) == 30.0
+def test_without_a_readable_date_our_clock_counts(date: str) -> None:
+    assert parse(http_date(30), date=date) == 30.0
 
 
 def test_the_zone_of_our_clock_does_not_matter() -> None:
@@ -142,7 +142,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
     }
 
 
-def test_a_policy_is_a_value_that_nobody_changes() -> None:
+def test_a_policy_cannot_be_changed() -> None:
     policy = RetryPolicy(attempts=2)
     with pytest.raises(dataclasses.FrozenInstanceError):
         policy.attempts = 5  # type: ignore[misc]  # the point of the test
@@ -150,7 +150,7 @@ def test_a_policy_is_a_value_that_nobody_changes() -> None:
     assert hash(policy) == hash(RetryPolicy(attempts=2))
 
 
-def test_numbers_are_given_by_name() -> None:
+def test_numbers_must_be_passed_by_name() -> None:
     with pytest.raises(TypeError):
         RetryPolicy(3)  # type: ignore[call-arg]  # the point of the test
 
@@ -172,7 +172,7 @@ def test_every_time_is_a_finite_number_above_zero(field: str, value: Any) -> Non
 
 @pytest.mark.parametrize("field", ["max_elapsed", "retry_after_cap", "initial", "factor", "max_backoff"])
 @pytest.mark.parametrize("value", ["60", None, [], 1j])
-def test_what_is_no_number_is_refused_when_the_policy_is_made(field: str, value: Any) -> None:
+def test_a_value_that_is_not_a_number_is_refused_when_the_policy_is_created(field: str, value: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
         RetryPolicy(**{field: value})
 
@@ -187,7 +187,7 @@ def test_whole_numbers_are_numbers_too() -> None:
     ("attempt", "backoff"), [(1, 0.5), (2, 1.0), (3, 2.0), (4, 4.0), (5, 8.0), (6, 8.0), (5_000, 8.0), (10**9, 8.0)]
 )
 @pytest.mark.parametrize("jitter", [0.0, 0.5, 1.0])
-def test_the_wait_doubles_up_to_the_longest_and_is_at_least_half_of_it(
+def test_the_wait_doubles_up_to_the_maximum_and_is_at_least_half_of_it(
     attempt: int, backoff: float, jitter: float
 ) -> None:
     policy = RetryPolicy(attempts=10**10)
@@ -196,14 +196,14 @@ def test_the_wait_doubles_up_to_the_longest_and_is_at_least_half_of_it(
 
 
 @pytest.mark.parametrize("attempts", [1, 2, 3, 7])
-def test_it_gives_up_after_the_last_attempt(attempts: int) -> None:
+def test_there_is_no_wait_after_the_last_attempt(attempts: int) -> None:
     policy = RetryPolicy(attempts=attempts)
     waits = [policy.wait(attempt, elapsed=0, retry_after=None, jitter=0) for attempt in range(1, attempts + 2)]
     assert None not in waits[: attempts - 1]
     assert waits[attempts - 1 :] == [None, None]
 
 
-def test_one_attempt_is_never_followed_by_another_even_if_the_service_asks() -> None:
+def test_with_one_attempt_there_is_no_retry_even_if_the_service_asks_for_one() -> None:
     assert RetryPolicy(attempts=1).wait(1, elapsed=0, retry_after=0, jitter=0) is None
 
 
@@ -214,7 +214,7 @@ def test_the_service_decides_the_pace_up_to_the_cap(seconds: float) -> None:
 
 
 @pytest.mark.parametrize("seconds", [60.1, 9_999.0, 1e300, math.inf, math.nan])
-def test_a_longer_wait_than_the_cap_is_given_up_at_once(seconds: float) -> None:
+def test_a_wait_longer_than_the_cap_is_not_waited_for(seconds: float) -> None:
     assert RetryPolicy(max_elapsed=1e308).wait(1, elapsed=0, retry_after=seconds, jitter=0) is None
 
 

@@ -1,4 +1,4 @@
-"""How many paid calls may be in flight, and the threads that do heavy work beside the event loop."""
+"""Permits that limit the paid calls in flight, and the threads that do heavy work beside the event loop."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SOON = 5.0  # seconds; only a failing test waits that long
 
 
 def free(slots: Slots) -> int:
-    """How many places are free, found by taking them all and giving them back."""
+    """How many permits are free: takes them all, and releases them again."""
 
     async def count() -> int:
         taken = 0
@@ -58,28 +58,28 @@ def running(target: Callable[[], object]) -> Iterator[threading.Thread]:
 
 
 def wait_for_line(slots: Slots, length: int) -> None:
-    """Wait until so many stand in line; there is no other way to see that a thread began to wait."""
+    """Wait until so many wait for a permit; nothing else shows that a thread has begun to wait."""
     ends = time.monotonic() + SOON
     while len(slots._waiting) < length:
         assert time.monotonic() < ends
         time.sleep(0.001)
 
 
-# Places
+# Permits
 
 
-@pytest.mark.parametrize("places", [1, 2, 5])
-def test_as_many_as_there_are_places_get_one_at_once(places: int) -> None:
-    slots = Slots(places)
-    for _ in range(places):
+@pytest.mark.parametrize("permits", [1, 2, 5])
+def test_each_permit_is_granted_at_once(permits: int) -> None:
+    slots = Slots(permits)
+    for _ in range(permits):
         slots.acquire()
     assert free(slots) == 0
-    for _ in range(places):
+    for _ in range(permits):
         slots.release()
-    assert free(slots) == places
+    assert free(slots) == permits
 
 
-async def test_tasks_are_served_in_the_order_in_which_they_came() -> None:
+async def test_tasks_get_permits_in_the_order_of_waiting() -> None:
     slots, served = Slots(1), []
     await slots.aacquire()
 
@@ -96,7 +96,7 @@ async def test_tasks_are_served_in_the_order_in_which_they_came() -> None:
     assert served == list(range(20))
 
 
-def test_threads_are_served_in_the_order_in_which_they_came() -> None:
+def test_threads_get_permits_in_the_order_of_waiting() -> None:
     slots, served = Slots(1), []
     slots.acquire()
 
@@ -115,7 +115,7 @@ def test_threads_are_served_in_the_order_in_which_they_came() -> None:
     assert served == list(range(8))
 
 
-async def test_threads_and_tasks_stand_in_one_line() -> None:
+async def test_threads_and_tasks_wait_in_one_queue() -> None:
     slots, served = Slots(1), []
     await slots.aacquire()
 
@@ -151,10 +151,10 @@ async def test_the_event_loop_goes_on_while_a_task_waits() -> None:
     await asyncio.wait_for(waiting, SOON)
 
 
-# Broken waits
+# Interrupted waits
 
 
-async def test_who_is_cancelled_while_waiting_takes_no_place_along() -> None:
+async def test_a_task_that_is_cancelled_while_it_waits_takes_no_permit() -> None:
     slots = Slots(1)
     await slots.aacquire()
     waiting = [asyncio.create_task(slots.aacquire()) for _ in range(5)]
@@ -168,19 +168,19 @@ async def test_who_is_cancelled_while_waiting_takes_no_place_along() -> None:
     await asyncio.wait_for(slots.aacquire(), SOON)
 
 
-async def test_who_is_cancelled_just_as_the_place_comes_gives_it_back() -> None:
+async def test_a_task_that_is_cancelled_just_as_it_gets_a_permit_releases_it() -> None:
     slots = Slots(1)
     await slots.aacquire()
     waiting = asyncio.create_task(slots.aacquire())
     await asyncio.sleep(0)
-    slots.release()  # the place is given, and the task has not run since
+    slots.release()  # the permit is granted, and the task has not run since
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
     await asyncio.wait_for(slots.aacquire(), SOON)
 
 
-async def test_who_is_cancelled_before_the_first_step_takes_no_place() -> None:
+async def test_a_task_that_is_cancelled_before_its_first_step_takes_no_permit() -> None:
     slots = Slots(1)
     waiting = asyncio.create_task(slots.aacquire())
     waiting.cancel()
@@ -189,7 +189,7 @@ async def test_who_is_cancelled_before_the_first_step_takes_no_place() -> None:
     await asyncio.wait_for(slots.aacquire(), SOON)
 
 
-async def test_one_who_gives_up_does_not_hold_up_the_line() -> None:
+async def test_a_task_that_gives_up_does_not_delay_the_others() -> None:
     slots, served = Slots(1), []
     await slots.aacquire()
 
@@ -213,7 +213,7 @@ class InterruptionError(Exception):
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers that interrupt")
-def test_a_thread_that_is_interrupted_while_waiting_takes_no_place_along() -> None:
+def test_a_thread_that_is_interrupted_while_it_waits_takes_no_permit() -> None:
     def interrupt(number: int, frame: object) -> None:
         raise InterruptionError
 
@@ -231,7 +231,7 @@ def test_a_thread_that_is_interrupted_while_waiting_takes_no_place_along() -> No
     assert free(slots) == 1
 
 
-def test_a_loop_that_ends_while_a_task_waits_takes_no_place_along() -> None:
+def test_a_loop_that_ends_while_a_task_waits_takes_no_permit() -> None:
     slots = Slots(1)
     slots.acquire()
 
@@ -245,7 +245,7 @@ def test_a_loop_that_ends_while_a_task_waits_takes_no_place_along() -> None:
     assert free(slots) == 1
 
 
-def test_a_loop_that_is_closed_over_a_waiting_task_takes_no_place_along() -> None:
+def test_a_loop_that_is_closed_while_a_task_waits_takes_no_permit() -> None:
     slots = Slots(1)
     slots.acquire()
     loop = asyncio.new_event_loop()
@@ -258,9 +258,9 @@ def test_a_loop_that_is_closed_over_a_waiting_task_takes_no_place_along() -> Non
     assert free(slots) == 1
 
 
-def test_no_place_is_lost_and_none_is_given_twice_when_all_is_mixed() -> None:
-    places, inside, most, lock = 3, 0, 0, threading.Lock()
-    slots = Slots(places)
+def test_no_permit_is_lost_or_granted_twice_when_threads_tasks_and_timeouts_mix() -> None:
+    permits, inside, most, lock = 3, 0, 0, threading.Lock()
+    slots = Slots(permits)
 
     def enter() -> None:
         nonlocal inside, most
@@ -303,22 +303,22 @@ def test_no_place_is_lost_and_none_is_given_twice_when_all_is_mixed() -> None:
     with ThreadPoolExecutor(len(targets)) as pool:
         for future in [pool.submit(target) for target in targets]:
             future.result(20)
-    assert 0 < most <= places
+    assert 0 < most <= permits
     assert inside == 0
-    assert free(slots) == places
+    assert free(slots) == permits
 
 
-# One count for a service
+# One count for each service
 
 
-def test_equal_keys_share_their_places_and_others_do_not() -> None:
-    one, same = find_slots("https://a", "key", permits=2), find_slots("https://a", "key", permits=2)
-    assert one is same
-    assert find_slots("https://b", "key", permits=2) is not one
-    assert find_slots("https://a", "other", permits=2) is not one
+def test_identical_keys_share_permits_and_others_do_not() -> None:
+    slots = find_slots("https://a", "key", permits=2)
+    assert find_slots("https://a", "key", permits=2) is slots
+    assert find_slots("https://b", "key", permits=2) is not slots
+    assert find_slots("https://a", "other", permits=2) is not slots
 
 
-def test_places_are_forgotten_when_nobody_holds_them() -> None:
+def test_permits_that_nobody_uses_are_forgotten() -> None:
     name = object()
     slots = find_slots(name, permits=1)
     slots.acquire()
@@ -328,7 +328,7 @@ def test_places_are_forgotten_when_nobody_holds_them() -> None:
     assert free(find_slots(name, permits=1)) == 1
 
 
-def test_threads_that_ask_at_once_get_the_same_places() -> None:
+def test_threads_that_ask_at_the_same_time_share_permits() -> None:
     name, start = object(), threading.Barrier(16)
 
     def ask(_: int) -> Slots:
@@ -342,7 +342,7 @@ def test_threads_that_ask_at_once_get_the_same_places() -> None:
 # Threads for heavy work
 
 
-async def test_a_function_runs_in_a_thread_of_ours_and_gives_back_what_it_returns() -> None:
+async def test_a_function_runs_in_one_of_our_threads_and_its_result_is_returned() -> None:
     def work(first: int, *, second: int) -> tuple[int, str]:
         return first + second, threading.current_thread().name
 
@@ -352,7 +352,7 @@ async def test_a_function_runs_in_a_thread_of_ours_and_gives_back_what_it_return
     assert name != threading.current_thread().name
 
 
-async def test_an_error_comes_back_as_it_was() -> None:
+async def test_an_error_is_raised_unchanged() -> None:
     problem = KeyError("gone")
 
     def work() -> None:
@@ -363,7 +363,7 @@ async def test_an_error_comes_back_as_it_was() -> None:
     assert caught.value is problem
 
 
-async def test_the_context_of_the_caller_goes_along() -> None:
+async def test_a_function_sees_the_context_variables_of_its_caller() -> None:
     name: contextvars.ContextVar[str] = contextvars.ContextVar("name", default="nobody")
     name.set("fox")
 
@@ -376,7 +376,7 @@ async def test_the_context_of_the_caller_goes_along() -> None:
     assert name.get() == "fox"
 
 
-async def test_heavy_work_goes_on_while_the_default_threads_are_full_of_waiting_tools() -> None:
+async def test_heavy_work_continues_while_waiting_tools_fill_the_default_threads() -> None:
     loop, stop = asyncio.get_running_loop(), threading.Event()
     with ThreadPoolExecutor(2) as pool:
         loop.set_default_executor(pool)
@@ -389,7 +389,7 @@ async def test_heavy_work_goes_on_while_the_default_threads_are_full_of_waiting_
             await asyncio.gather(*blocked)
 
 
-async def test_no_more_threads_are_started_than_agreed() -> None:
+async def test_at_most_as_many_threads_start_as_are_allowed() -> None:
     seen = set()
 
     def work() -> None:

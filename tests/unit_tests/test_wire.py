@@ -1,4 +1,4 @@
-"""AIsa's HTTP API as values: bodies that are built strictly, answers that are read leniently, refusals by one table."""
+"""AIsa's HTTP API as values: strictly built bodies, leniently read answers, and one table of refusals."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def reply(status: int, payload: Any, headers: dict[str, str] | None = None) -> R
 
 
 def refusal(status: int, payload: Any, headers: dict[str, str] | None = None) -> WanError:
-    """The error that an answer is."""
+    """The error that an answer means."""
     with pytest.raises(WanError) as caught:
         read_answer(reply(status, payload, headers), max_cost_usd=COST)
     return caught.value
@@ -71,7 +71,7 @@ def refusal(status: int, payload: Any, headers: dict[str, str] | None = None) ->
 
 def answered(*contents: Any, **more: Any) -> Answer:
     """The answer with one choice for each content."""
-    choices = [{"index": place, "message": {"content": content}} for place, content in enumerate(contents)]
+    choices = [{"index": index, "message": {"content": content}} for index, content in enumerate(contents)]
     return read_answer(reply(200, {"choices": choices, **more}), max_cost_usd=COST)
 
 
@@ -90,7 +90,7 @@ def test_a_generation_is_one_post_of_json() -> None:
     assert wire.headers["Content-Type"] == "application/json"
 
 
-def test_each_try_of_one_call_carries_the_same_idempotency_key() -> None:
+def test_each_attempt_of_one_call_carries_the_same_idempotency_key() -> None:
     request = ImageRequest(prompt="a fox")
     first, second = (generation_request(request, model="m", references=[], operation_key="key-1") for _ in range(2))
     assert first == second
@@ -126,11 +126,11 @@ def test_n_is_always_sent(n: int) -> None:
     assert body_of(ImageRequest(prompt="a fox", n=n))["n"] == n
 
 
-def test_no_n_is_an_explicit_one_on_the_wire() -> None:
+def test_a_missing_n_is_sent_as_1() -> None:
     assert body_of(ImageRequest.model_validate({"prompt": "a fox", "n": None}))["n"] == 1
 
 
-def test_a_stream_is_never_asked_for() -> None:
+def test_no_stream_is_ever_requested() -> None:
     request = ImageRequest(prompt="a fox", n=2, seed=1, extra_body={"style": "ink"})
     assert "stream" not in body_of(request)
 
@@ -162,7 +162,7 @@ def test_extra_fields_stand_beside_the_typed_ones() -> None:
 
 
 @pytest.mark.parametrize("kept", ["operation_id", "metadata", "extra_body", "images"])
-def test_what_is_ours_is_not_sent(kept: str) -> None:
+def test_fields_of_this_package_are_not_sent(kept: str) -> None:
     request = ImageRequest(prompt="a fox", operation_id="op-1", metadata={"user": "u-1"}, images=("img_0000000000000",))
     assert kept not in body_of(request)
     assert "u-1" not in json.dumps(body_of(request))
@@ -171,7 +171,7 @@ def test_what_is_ours_is_not_sent(kept: str) -> None:
 @pytest.mark.parametrize(
     "value", [math.nan, math.inf, {1, 2}, b"bytes", object()], ids=["nan", "infinity", "set", "bytes", "object"]
 )
-def test_a_body_that_is_no_json_is_refused_before_it_is_built(value: Any) -> None:
+def test_a_body_that_json_cannot_express_is_refused_before_it_is_built(value: Any) -> None:
     with pytest.raises(ValueError, match="extra_body"):
         ImageRequest(prompt="a fox", extra_body={"style": value})
 
@@ -186,7 +186,7 @@ def test_a_prompt_arrives_unchanged(prompt: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "found"),
+    ("part", "image"),
     [
         ({"type": "image", "image": URL}, ImagePart(url=URL)),
         ({"type": "image", "image": "HTTPS://CDN.AISA.ONE/a.png"}, ImagePart(url="HTTPS://CDN.AISA.ONE/a.png")),
@@ -207,18 +207,18 @@ def test_a_prompt_arrives_unchanged(prompt: str) -> None:
     ],
     ids=lambda value: json.dumps(value)[:60] if isinstance(value, dict) else "",
 )
-def test_an_image_is_found_in_every_form(part: dict[str, Any], found: ImagePart) -> None:
-    assert answered([part]).parts == (found,)
+def test_an_image_is_found_in_every_form(part: dict[str, Any], image: ImagePart) -> None:
+    assert answered([part]).parts == (image,)
 
 
 def test_many_choices_with_one_part_each_are_as_many_images() -> None:
-    urls = [f"https://cdn.aisa.one/{place}.png" for place in range(4)]
+    urls = [f"https://cdn.aisa.one/{index}.png" for index in range(4)]
     answer = answered(*([{"type": "image", "image": url}] for url in urls))
     assert [part.url for part in answer.parts] == urls
 
 
 def test_one_choice_with_many_parts_is_as_many_images() -> None:
-    urls = [f"https://cdn.aisa.one/{place}.png" for place in range(4)]
+    urls = [f"https://cdn.aisa.one/{index}.png" for index in range(4)]
     answer = answered([{"type": "image", "image": url} for url in urls])
     assert [part.url for part in answer.parts] == urls
 
@@ -240,18 +240,18 @@ def test_content_may_be_a_string_or_one_part(content: Any) -> None:
     assert part in {ImagePart(url=URL), ImagePart(data=DATA_URI)}
 
 
-def test_text_parts_are_kept_as_notes_and_are_no_images() -> None:
+def test_text_parts_are_kept_as_notes_and_are_not_images() -> None:
     answer = answered([{"type": "text", "text": "Two foxes."}, {"type": "image", "image": URL}], "And a hint.")
     assert answer.parts == (ImagePart(URL),)
     assert answer.notes == ("Two foxes.", "And a hint.")
 
 
-def test_blank_texts_are_no_notes_and_long_ones_are_cut() -> None:
+def test_blank_texts_are_dropped_and_long_ones_are_cut() -> None:
     answer = answered([{"image": URL}, {"type": "text", "text": " \n"}, {"type": "text", "text": "x" * 9_000}], "  ")
     assert answer.notes == ("x" * 2_000,)
 
 
-def test_an_image_that_is_announced_and_not_there_keeps_its_place() -> None:
+def test_an_image_that_is_announced_but_missing_keeps_its_index() -> None:
     answer = answered([{"image": URL}], [{"type": "image"}], [{"type": "image", "image": ""}], [{"image": URL}])
     assert answer.parts == (ImagePart(URL), ImagePart(), ImagePart(), ImagePart(URL))
 
@@ -266,7 +266,7 @@ def test_one_broken_choice_does_not_lose_the_others(broken: Any) -> None:
 
 
 @pytest.mark.parametrize("error", [None, "", {}, [], False, 0])
-def test_an_empty_error_beside_images_is_no_error(error: Any) -> None:
+def test_an_empty_error_beside_images_is_not_an_error(error: Any) -> None:
     assert answered([{"image": URL}], error=error).parts == (ImagePart(URL),)
 
 
@@ -301,13 +301,13 @@ def test_base64_does_not_stand_in_the_repr_of_an_answer() -> None:
     assert PNG_TEXT not in repr(Lost("read", "cut", PNG_TEXT.encode()))
 
 
-@pytest.mark.parametrize("place", ["note", "request_id", "usage", "model"])
-def test_half_a_surrogate_pair_in_an_answer_does_not_lose_its_images(place: str) -> None:
-    content: list[Any] = [{"image": URL}, {"type": "text", "text": "half \ud83d" if place == "note" else "whole"}]
+@pytest.mark.parametrize("field", ["note", "request_id", "usage", "model"])
+def test_a_lone_surrogate_in_an_answer_does_not_lose_its_images(field: str) -> None:
+    content: list[Any] = [{"image": URL}, {"type": "text", "text": "half \ud83d" if field == "note" else "whole"}]
     more: dict[str, Any] = {
-        "request_id": "req-\udc00" if place == "request_id" else "req-1",
-        "usage": {"unit": "\ud83d"} if place == "usage" else {},
-        "model": "wan\ud83d" if place == "model" else "wan",
+        "request_id": "req-\udc00" if field == "request_id" else "req-1",
+        "usage": {"unit": "\ud83d"} if field == "usage" else {},
+        "model": "wan\ud83d" if field == "model" else "wan",
     }
     answer = answered(content, **more)
     assert answer.parts == (ImagePart(URL),)
@@ -374,14 +374,14 @@ def test_a_message_without_a_code_is_told(payload: Any, message: str) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"Unauthorized", b"<html><h1>401</h1></html>", b"[]", b"null", b'"no"', b"\xff"])
-def test_a_refusal_that_is_no_json_object_is_judged_by_its_status(body: bytes) -> None:
+def test_a_refusal_that_is_not_a_json_object_is_classified_by_its_status(body: bytes) -> None:
     error = refusal(401, body)
     assert type(error) is AuthenticationError
     assert "<" not in str(error)
 
 
 @pytest.mark.parametrize("code", [None, "", 0.5, [], {}, True])
-def test_a_code_that_says_nothing_leaves_it_to_the_type(code: Any) -> None:
+def test_without_a_usable_code_the_type_counts(code: Any) -> None:
     error = refusal(403, {"error": {"code": code, "type": "insufficient_user_quota", "message": "No quota."}})
     assert type(error) is InsufficientCreditError
     assert error.code == "insufficient_user_quota"
@@ -395,12 +395,12 @@ def test_a_code_that_says_nothing_leaves_it_to_the_type(code: Any) -> None:
         (403, "insufficient_user_quota", InsufficientCreditError),
     ],
 )
-def test_a_number_as_code_leaves_the_judgement_to_the_type(status: int, kind: str, expected: type[WanError]) -> None:
+def test_where_the_code_is_a_number_the_type_counts(status: int, kind: str, expected: type[WanError]) -> None:
     assert type(refusal(status, {"error": {"code": status, "type": kind, "message": "No."}})) is expected
 
 
 @pytest.mark.parametrize("message", [None, 5, [], {"text": "no"}])
-def test_a_message_that_is_no_text_is_left_out(message: Any) -> None:
+def test_a_message_that_is_not_text_is_left_out(message: Any) -> None:
     error = refusal(400, {"error": {"code": "invalid_request", "message": message}})
     assert type(error) is StatusError
     assert str(error).startswith("The service refused the request. (HTTP 400, invalid_request)")
@@ -567,14 +567,14 @@ def test_a_code_is_told_from_another_whatever_its_case() -> None:
 
 
 @pytest.mark.parametrize("kind", [AuthenticationError, InsufficientCreditError, ModelUnavailableError])
-def test_what_only_an_operator_can_mend_is_unavailable_to_the_model(kind: type[WanError]) -> None:
-    for status, code, message, found, _ in CAUSES:
-        if found is kind:
+def test_what_only_an_operator_can_fix_is_unavailable_to_the_model(kind: type[WanError]) -> None:
+    for status, code, message, error_type, _ in CAUSES:
+        if error_type is kind:
             assert refusal(status, {"error": {"code": code, "message": message}}).advice == UNAVAILABLE
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308, 100, 101, 199])
-def test_a_redirect_or_an_interim_answer_leaves_open_whether_work_was_done(status: int) -> None:
+def test_a_redirect_or_an_interim_answer_may_have_been_charged(status: int) -> None:
     error = refusal(status, b"", {"location": "https://elsewhere.example.com/v1"})
     assert type(error) is PaymentUncertainError
     assert "elsewhere" not in str(error)
@@ -583,7 +583,7 @@ def test_a_redirect_or_an_interim_answer_leaves_open_whether_work_was_done(statu
 @pytest.mark.parametrize(
     "status", [408, 409, 425, 499, 500, 501, 502, 503, 504, 507, 520, 521, 522, 523, 524, 529, 599]
 )
-def test_a_server_error_or_an_unclear_state_may_have_been_paid_whatever_its_code(status: int) -> None:
+def test_a_server_error_or_an_ambiguous_status_may_have_been_charged_whatever_its_code(status: int) -> None:
     for code in (None, "rate_limit_exceeded", "invalid_request", "invalid_api_key", "quota_exceeded"):
         error = refusal(status, {"error": {"code": code, "message": "Try again."}}, {"retry-after": "1"})
         assert type(error) is PaymentUncertainError
@@ -617,12 +617,12 @@ def test_moderation_is_known_by_its_text_under_any_status(status: int, code: str
     assert error.status_code == status
 
 
-def test_an_internal_error_that_is_no_moderation_stays_uncertain() -> None:
+def test_an_internal_error_that_is_not_moderation_stays_uncertain() -> None:
     error = refusal(500, {"error": {"code": "InternalError.Algo", "message": "An internal error has occurred."}})
     assert type(error) is PaymentUncertainError
 
 
-def test_the_data_inspection_of_a_download_is_no_moderation() -> None:
+def test_the_data_inspection_of_a_download_is_not_moderation() -> None:
     message = "Unable to download the media resource during the data inspection process."
     error = refusal(400, {"error": {"code": "InvalidParameter.DataInspection", "message": message}})
     assert type(error) is StatusError
@@ -631,11 +631,11 @@ def test_the_data_inspection_of_a_download_is_no_moderation() -> None:
 # Data URIs
 
 
-def test_only_exact_refusals_mark_that_data_uris_are_not_taken() -> None:
-    marked = {key: found for key, found in REFUSALS.items() if found.data_uri_refused}
+def test_only_exact_refusals_say_that_data_uris_are_not_accepted() -> None:
+    marked = {key: row for key, row in REFUSALS.items() if row.data_uri_refused}
     assert marked
     assert all(status is not None and code for status, code in marked)
-    assert not any(issubclass(found.error, ContentPolicyError) for found in marked.values())
+    assert not any(issubclass(row.error, ContentPolicyError) for row in marked.values())
 
 
 @pytest.mark.parametrize(
@@ -662,7 +662,7 @@ def test_the_table_is_written_in_lower_case() -> None:
     assert all(code is None or code == code.lower() for _, code in REFUSALS)
 
 
-def test_no_row_of_the_table_frees_a_status_that_is_unclear() -> None:
+def test_no_row_of_the_table_has_an_ambiguous_status() -> None:
     exact = {status for status, _ in REFUSALS if status is not None}
     assert not exact & AMBIGUOUS_STATUS
     assert {status for status in exact if status >= 500} == {500}
@@ -670,9 +670,9 @@ def test_no_row_of_the_table_frees_a_status_that_is_unclear() -> None:
 
 @pytest.mark.parametrize("status", [400, 403, 429])
 def test_a_kind_of_a_known_code_counts_as_that_code(status: int) -> None:
-    found = find_refusal(status, "Throttling.RateQuota.Sub", "")
-    assert found is not None
-    assert found.error is RateLimitError
+    row = find_refusal(status, "Throttling.RateQuota.Sub", "")
+    assert row is not None
+    assert row.error is RateLimitError
 
 
 # A 200 that is an error
@@ -700,7 +700,7 @@ def test_a_200_with_a_known_error_is_a_refusal_by_its_code(code: str, kind: type
 
 @pytest.mark.parametrize("code", [None, "InternalError", "new_api_error", "upstream_timeout", 500, ""])
 @pytest.mark.parametrize("shape", ["nested", "text beside a code", "flat"])
-def test_a_200_with_an_unknown_error_is_unreadable_and_may_have_been_paid(code: Any, shape: str) -> None:
+def test_a_200_with_an_unknown_error_is_unreadable_and_may_have_been_charged(code: Any, shape: str) -> None:
     error = refusal(200, SHAPES[shape](code, "Something."))
     assert type(error) is UnreadableAnswerError
     assert (error.charged, error.max_cost_usd) == ("maybe", COST)
@@ -734,7 +734,7 @@ def test_a_200_with_an_unknown_error_is_unreadable_and_may_have_been_paid(code: 
     ],
     ids=lambda value: repr(value)[:40],
 )
-def test_a_2xx_without_a_picture_is_unreadable_and_may_have_been_paid(payload: Any) -> None:
+def test_a_2xx_without_an_image_is_unreadable_and_may_have_been_charged(payload: Any) -> None:
     for status in (200, 201):
         error = refusal(status, payload, {"x-request-id": "req-1"})
         assert type(error) is UnreadableAnswerError
@@ -875,7 +875,7 @@ def test_any_json_is_a_balance_or_an_error_of_ours(status: int, payload: Any, he
 BALANCE = {"currency": "USD", "account_balance_micros_usd": 5_000_000, "available_balance_micros_usd": 4_000_000}
 
 
-def test_a_balance_is_given_as_it_came() -> None:
+def test_a_balance_is_returned_unchanged() -> None:
     assert read_balance(reply(200, BALANCE)) == BALANCE
 
 
@@ -892,7 +892,7 @@ def test_a_balance_is_given_as_it_came() -> None:
         (404, "unknown_endpoint", StatusError),
     ],
 )
-def test_a_balance_that_does_not_come_costs_nothing(status: int, code: str | None, kind: type[StatusError]) -> None:
+def test_a_balance_that_is_refused_costs_nothing(status: int, code: str | None, kind: type[StatusError]) -> None:
     with pytest.raises(StatusError) as caught:
         read_balance(reply(status, {"error": {"code": code, "message": "No."}}))
     assert type(caught.value) is kind
@@ -990,7 +990,7 @@ def test_a_foreign_text_is_one_line_of_at_most_200_characters() -> None:
 @pytest.mark.parametrize(
     "text", ["a" * 30_000, "a:" * 15_000, "<" * 30_000, "1." * 15_000, "sk-" * 10_000, " " * 30_000]
 )
-def test_cleaning_takes_no_longer_than_the_text_is_long(text: str) -> None:
+def test_cleaning_takes_time_in_proportion_to_the_text(text: str) -> None:
     started = time.perf_counter()
     clean_text(text)
     assert time.perf_counter() - started < 0.5
@@ -999,21 +999,23 @@ def test_cleaning_takes_no_longer_than_the_text_is_long(text: str) -> None:
 @given(st.text(st.characters(), max_size=300))
 @settings(deadline=None)
 def test_any_text_can_be_cleaned(text: str) -> None:
-    shown = clean_text(text)
-    assert shown.isprintable()
-    assert len(shown) <= 200
-    assert "://" not in shown
+    cleaned = clean_text(text)
+    assert cleaned.isprintable()
+    assert len(cleaned) <= 200
+    assert "://" not in cleaned
 
 
-@pytest.mark.parametrize("place", ["nested message", "nested code", "nested type", "flat message", "flat code", "text"])
+@pytest.mark.parametrize(
+    "position", ["nested message", "nested code", "nested type", "flat message", "flat code", "text"]
+)
 @pytest.mark.parametrize("status", [200, 400, 429, 500])
-def test_no_field_of_an_error_brings_a_secret_into_its_text(status: int, place: str) -> None:
-    shape, _, field = place.partition(" ")
+def test_no_field_of_an_error_brings_a_secret_into_its_text(status: int, position: str) -> None:
+    shape, _, field = position.partition(" ")
     for leak in (LEAKS[0], LEAKS[5], LEAKS[9], "dial tcp TOPSECRET 10.0.0.5:80"):
         said = {field: leak, "message" if field == "code" else "code": "odd"}
         error = refusal(status, said if shape == "flat" else {"error": leak if shape == "text" else said})
-        for shown in (str(error), error.advice, error.code or ""):
-            assert not any(mark in shown for mark in ("sk-aisa", "://", "Signature", "10.0.0.5", "<html"))
+        for text in (str(error), error.advice, error.code or ""):
+            assert not any(mark in text for mark in ("sk-aisa", "://", "Signature", "10.0.0.5", "<html"))
 
 
 @pytest.mark.parametrize("status", [200, 400, 500])
@@ -1046,7 +1048,7 @@ def test_a_date_counts_from_the_answers_own_clock() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "nan", "soon", "-10", "1e999"])
-def test_a_retry_after_that_says_nothing_leaves_a_number_or_none(text: str) -> None:
+def test_a_retry_after_that_is_not_valid_is_a_number_or_none(text: str) -> None:
     error = refusal(429, b"", {"retry-after": text})
     assert isinstance(error, RateLimitError)
     assert error.retry_after is None or math.isfinite(error.retry_after)
@@ -1055,7 +1057,7 @@ def test_a_retry_after_that_says_nothing_leaves_a_number_or_none(text: str) -> N
 # Encodings of an answer
 
 
-def test_a_plain_answer_is_taken_as_it_is() -> None:
+def test_a_plain_answer_is_returned_unchanged() -> None:
     for encoding in ("", "identity", " Identity "):
         headers = {"content-encoding": encoding} if encoding else {}
         assert decode_reply(200, headers, b"{}", 100) == Reply(200, headers, b"{}")
@@ -1089,7 +1091,7 @@ def test_a_bomb_is_not_unpacked_beyond_the_cap() -> None:
         ("gzip, gzip", gzip_without_time(gzip_without_time(b"x"))),
     ],
 )
-def test_an_answer_that_cannot_be_decoded_was_received_and_is_kept(encoding: str, body: bytes) -> None:
+def test_an_answer_that_cannot_be_decoded_is_kept(encoding: str, body: bytes) -> None:
     outcome = decode_reply(200, {"content-encoding": encoding}, body, 1_000)
     assert isinstance(outcome, Lost)
     assert (outcome.stage, outcome.received) == ("read", body)
@@ -1120,19 +1122,19 @@ def test_an_answer_that_cannot_be_decoded_was_received_and_is_kept(encoding: str
         ("Expires=", None),
     ],
 )
-def test_the_end_of_a_signed_url_is_read_from_its_query(query: str, expected: datetime | None) -> None:
+def test_the_expiry_of_a_signed_url_is_read_from_its_query(query: str, expected: datetime | None) -> None:
     assert find_expiry(f"https://cdn.aisa.one/a.png?{query}") == expected
 
 
 @pytest.mark.parametrize(
     "url", ["", "https://[", "https://[x]/?Expires=1", "no url at all?Expires=", "\ud800?expires=x"]
 )
-def test_what_is_no_signed_url_has_no_end(url: str) -> None:
+def test_a_url_without_a_signature_has_no_expiry(url: str) -> None:
     assert find_expiry(url) is None
 
 
 @given(st.text(st.characters(), max_size=60) | st.from_regex(r"https://h/\?(x-amz-date|expires|x-oss-expires)=.{0,20}"))
 @settings(deadline=None)
-def test_any_text_has_an_end_or_none(url: str) -> None:
-    found = find_expiry(url)
-    assert found is None or found.tzinfo is not None
+def test_any_text_has_an_expiry_or_none(url: str) -> None:
+    expiry = find_expiry(url)
+    assert expiry is None or expiry.tzinfo is not None
