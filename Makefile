@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 DEV := $(VENV)/.dev
 WHEEL := .wheel
 
-.PHONY: help demo test notebooks bench crash mutation docs check fix dist wheel clean
+.PHONY: help demo test coverage thorough notebooks bench crash mutation docs check fix dist wheel clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,8 +26,14 @@ $(DEV): $(READY)
 demo: $(READY)  ## make two images in the sandbox, and edit one of them by its id
 	$(BIN)/python notebooks/demo.py
 
-test: $(DEV)  ## run all tests, with coverage
+test: $(DEV)  ## run all tests
+	$(BIN)/python -m pytest -n 2
+
+coverage: $(DEV)  ## run all tests, and count which lines and branches they reach
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term-missing
+
+thorough: $(DEV)  ## try five times as many generated examples
+	$(BIN)/python -m pytest -n 2 -m hypothesis --hypothesis-profile=thorough
 
 notebooks: $(DEV)  ## run the notebooks against the sandbox, and keep their outputs
 	cd notebooks && ../$(BIN)/python run.py

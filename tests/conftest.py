@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from langchain_wan._call import attempts
+from langchain_wan._call import attempts, delivery
 from langchain_wan.client import WanClient
 from langchain_wan.models import ImageResult
 from langchain_wan.requests import ImageRequest
 from langchain_wan.store import WanStore
+from tests.support.examples import load_quick_profile
+from tests.support.images import draw_plainly
 
 if TYPE_CHECKING:
     from langchain_wan.sandbox.app import Sandbox
+
+load_quick_profile()  # before test modules are imported; the option --hypothesis-profile comes after it
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +30,19 @@ def clean_process(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(WanStore, "_default", None)
     monkeypatch.setattr(attempts, "_urls_only", set())
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tried again is tried again at once."""
+    monkeypatch.setattr(delivery, "FIRST_WAIT", 0.01)
+
+
+@pytest.fixture(autouse=True)
+def plain_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sandbox makes plain pictures, except for the tests that are about what it draws: drawing takes long."""
+    if request.node.get_closest_marker("drawn") is None:
+        monkeypatch.setattr("langchain_wan.sandbox.drawing.draw", draw_plainly)
 
 
 @pytest.fixture

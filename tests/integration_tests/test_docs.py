@@ -7,11 +7,9 @@ import importlib
 import importlib.util
 import inspect
 import json
-import os
 import pkgutil
 import re
 import shlex
-import subprocess
 import sys
 import textwrap
 import tomllib
@@ -37,11 +35,13 @@ from langchain_wan.sandbox.app import Sandbox
 from langchain_wan.settings import WanSettings
 from tests.support.conversations import ids_in, sent_pictures
 from tests.support.images import PHOTOGRAPH, to_data_uri
+from tests.support.processes import run_program
 from tests.support.scripted_model import ScriptedChatModel, calls
 from tests.support.services import posts
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+PYTEST = "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"
 BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```', re.MULTILINE | re.DOTALL)
 
 
@@ -97,8 +97,8 @@ def test_the_blocks_about_agents_run_as_they_stand(service: Sandbox, monkeypatch
 def test_the_tests_that_a_page_shows_pass(page: str, file: str, count: int, tmp_path: Path) -> None:
     (text,) = [text for _, title, text in blocks_of(page) if title == file]
     (tmp_path / file).write_text(text)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
-    ran = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ}, check=False)
+    options = ["--disable-plugin-autoload", "-p", "pytest_asyncio.plugin", "-p", "no:cacheprovider"]
+    ran = run_program(PYTEST, "-q", *options, f"--rootdir={tmp_path}", tmp_path / file)
     assert ran.returncode == 0, ran.stdout
     assert f"{count} passed" in ran.stdout
 

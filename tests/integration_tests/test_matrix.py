@@ -6,14 +6,18 @@ The numbers are the rows of the project's fault matrix.
 from __future__ import annotations
 
 import asyncio
+import gzip
 import socket
 import ssl
+import struct
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from email.utils import format_datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -225,12 +229,26 @@ def test_10_to_12_28_29_an_answer_that_cannot_be_read_is_kept_raw_and_not_asked_
     assert len(list((tmp_path / "store" / "raw").iterdir())) == 1
 
 
+@cache
+def gzip_bomb(mebibytes: int) -> bytes:
+    """So many MiB of zeros, of which one is compressed and then repeated: after a full flush that is valid."""
+    zeros, checksum = bytes(2**20), 0
+    for _ in range(mebibytes):
+        checksum = zlib.crc32(zeros, checksum)
+    packer = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    block = packer.compress(zeros) + packer.flush(zlib.Z_FULL_FLUSH)
+    header = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\xff"
+    return header + block * mebibytes + packer.flush() + struct.pack("<II", checksum, mebibytes * 2**20)
+
+
+def test_a_gzip_bomb_of_the_tests_is_valid() -> None:
+    assert gzip.decompress(gzip_bomb(3)) == bytes(3 * 2**20)
+
+
 def test_12_a_gzip_bomb_is_refused_without_unpacking_it(case: Case) -> None:
     import resource
-    import zlib
 
-    packer = zlib.compressobj(9, wbits=31)
-    bomb = b"".join(packer.compress(bytes(2**20)) for _ in range(1024)) + packer.flush()  # 1 GiB
+    bomb = gzip_bomb(1024)
     with FaultServer(reply(200, bomb, [("Content-Encoding", "gzip")])) as server:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         case.is_uncertain(case.fails(server.url, errors.UnreadableAnswerError, timeout=60))

@@ -31,7 +31,7 @@ from langchain_wan import (
     errors,
 )
 from tests.support.fault_server import KEY, Behaviour, FaultServer, answer, refusal, reply, silence
-from tests.support.hostile_downloads import DOWNLOADS
+from tests.support.hostile_downloads import hostile_download
 from tests.support.images import data_uri, png, png_that_claims
 from tests.support.key_search import contains_key, files_with_key, run_text
 from tests.support.paid_call import Case
@@ -194,7 +194,7 @@ def test_65_a_path_is_kept_and_a_slash_at_its_end_is_none(after: str, case: Case
 
 @pytest.mark.parametrize("kind", ["a byte a second", "endless", "65000 x 65000"])
 def test_67_68_a_reference_server_that_is_slow_or_a_bomb_fails_before_the_post(kind: str, case: Case) -> None:
-    with FaultServer(files={"/a.png": DOWNLOADS[kind]}) as server:
+    with FaultServer(files={"/a.png": hostile_download(kind)}) as server:
         settings = {"reference_urls": "fetch", "allowed_networks": ("127.0.0.0/8",), "download_timeout": 2}
         url = f"{server.origin}/a.png"
         request = ImageRequest(prompt="x", images=(png(), url))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from langchain_wan import ImageRequest, ImageResult, WanStore, errors
 from tests.support.fault_server import FaultServer
-from tests.support.images import PHOTOGRAPH, photograph_path, png
+from tests.support.images import PHOTOGRAPH, encode, photograph_path, png
 from tests.support.services import build_client
 
 Generate = Callable[..., ImageResult]
@@ -93,10 +94,10 @@ def test_a_picture_that_breaks_a_rule_is_refused_with_the_rule_before_anything_i
 
 
 def test_many_large_images_fit_into_one_request(sent: Callable[..., list[bytes]]) -> None:
-    noise = Image.effect_noise((2000, 2000), 90).convert("RGB")
-    out = io.BytesIO()
-    noise.save(out, "PNG")
-    data = sent(*[out.getvalue()] * 5)
+    noise = Image.frombytes("RGB", (1500, 1500), random.Random(1).randbytes(1500 * 1500 * 3))
+    png = encode(noise, compress_level=1)
+    assert len(png) * 5 > 24_000_000
+    data = sent(*[png] * 5)
     assert len(data) == 5
     assert sum(map(len, data)) <= 24_000_000
 

@@ -1,6 +1,6 @@
 """Random lives of operations over ledger, budget and store: whatever happens in whatever order, the promises hold.
 
-`MACHINE_STEPS` says how many steps are taken in all (the issue's measure is 10,000).
+`MACHINE_STEPS` says how many steps are taken in all (`make crash`: 10,000).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tests.support.fault_server import answer, refusal
 from tests.support.images import data_uri, png
 
 SERVICE = Endpoint("https://api.aisa.one/v1", SecretStr("sk-test"), None)
-STEPS = int(os.environ.get("MACHINE_STEPS", "2000"))
+STEPS = int(os.environ.get("MACHINE_STEPS", "500"))
 STEPS_OF_ONE_LIFE = 50
 CAP = Decimal("0.45")
 URL = "https://cdn.example.com/a.png"

@@ -24,20 +24,25 @@ def a_byte_a_second(connection: Any, request: Any) -> None:
             return
 
 
-DOWNLOADS: dict[str, Behaviour] = {
-    "nothing": reply(200, png()),
-    "65000 x 65000": reply(200, png_that_claims(65000, 65000)),
-    "endless": endless,
-    "a byte a second": a_byte_a_second,
-    "81 megapixels": reply(200, png_that_claims(9000, 9000, rows=True)),
-    "49 megapixels": reply(200, png_that_claims(7000, 7000, rows=True)),
-}
+def hostile_download(kind: str) -> Behaviour:
+    match kind:
+        case "endless":
+            return endless
+        case "a byte a second":
+            return a_byte_a_second
+        case "65000 x 65000":
+            return reply(200, png_that_claims(65000, 65000))
+        case "81 megapixels":
+            return reply(200, png_that_claims(9000, 9000, rows=True))
+        case "49 megapixels":
+            return reply(200, png_that_claims(7000, 7000, rows=True))
+        case _:
+            return reply(200, png())
 
 
 def hostile_call(kind: str) -> str:
     """Make an image whose download is hostile, in a process whose memory is looked at."""
-
-    with FaultServer(result_at("/a.png"), files={"/a.png": DOWNLOADS[kind]}) as server:
+    with FaultServer(result_at("/a.png"), files={"/a.png": hostile_download(kind)}) as server:
         client = WanClient(base_url=server.url, api_key=KEY, store=WanStore(), download_timeout=3)
         try:
             result = client.generate("a fox")

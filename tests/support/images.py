@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import zlib
 from functools import cache
@@ -22,6 +23,13 @@ def encode(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
+
+
+def draw_plainly(prompt: str, *, width: int, height: int, **choices: Any) -> bytes:
+    """A PNG of 64 coloured squares, the same for the same arguments."""
+    digest = hashlib.shake_128(repr((prompt, width, height, sorted(choices.items()))).encode())
+    image = Image.frombytes("RGB", (8, 8), digest.digest(8 * 8 * 3)).resize((width, height), Image.Resampling.NEAREST)
+    return encode(image, compress_level=1)
 
 
 def in_base64(data: bytes) -> str:

@@ -7,10 +7,11 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from langchain_wan._net.addresses import MAX_URL, RefusedAddressError, Target, check_address, check_dial, parse_target
+from tests.support.examples import examples
 from tests.support.hostile_input import HOSTILE_URLS
 
 GOOD = {
@@ -228,7 +229,7 @@ URLS = (
 
 
 @given(URLS)
-@settings(deadline=None, max_examples=600)
+@examples(6)
 def test_any_text_is_refused_or_read_as_the_http_client_reads_it(url: str) -> None:
     try:
         target = parse_target(url)
@@ -282,7 +283,7 @@ def test_an_address_that_is_not_public_is_not_dialled(address: str) -> None:
 
 
 @given(st.ip_addresses())
-@settings(deadline=None, max_examples=500)
+@examples(5)
 def test_what_the_standard_library_calls_internal_is_never_dialled(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address,
 ) -> None:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ValidationError
@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from langchain_wan import WanImageInput, WanImageTool
 from langchain_wan._tool.arguments import read_count, read_reference, read_references
 from langchain_wan.requests import MAX_N, MAX_PROMPT, MAX_REFERENCES
+from tests.support.examples import examples
 
 FOX, WOLF = "img_k3v9x2abq7m1t", "img_0000000000000"
 URL = "https://a.example/b,c.png?d=1,2"
@@ -144,7 +145,7 @@ JSON_VALUES = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@examples(3)
 @given(JSON_VALUES)
 def test_whatever_a_model_writes_is_arguments_or_a_validation_error(value: Any) -> None:
     read_references(value)

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -106,7 +106,6 @@ def test_a_price_makes_any_model_usable() -> None:
 
 
 @given(st.text(st.characters(), max_size=80))
-@settings(deadline=None)
 def test_any_name_has_a_price_or_a_refusal_that_can_be_shown(model: str) -> None:
     with pytest.raises(InvalidImageRequestError) as caught:
         price_usd(model)
@@ -256,7 +255,6 @@ STEPS = st.lists(
 
 
 @given(steps=STEPS, cents=st.integers(0, 500), images=st.integers(0, 30))
-@settings(deadline=None)
 def test_what_is_spent_and_held_never_exceeds_the_limits(steps: Any, cents: int, images: int) -> None:
     budget = Budget(max_usd=Decimal(cents) / 100, max_images=images)
     spent, held, counted = Decimal(0), Decimal(0), 0

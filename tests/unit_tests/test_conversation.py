@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
@@ -20,6 +20,7 @@ from langchain_wan._net.addresses import parse_target
 from langchain_wan._net.messages import Lost, Outcome, Reply
 from langchain_wan._tool.conversation import Conversation
 from langchain_wan.models import CROCKFORD, IMAGE_ID, GeneratedImage, image_id
+from tests.support.examples import examples
 from tests.support.flow_script import Script, image_reply
 from tests.support.image_blocks import NO_SOURCE
 from tests.support.images import in_base64, png
@@ -239,7 +240,7 @@ BLOCKS = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@examples(2)
 @given(st.lists(BLOCKS, max_size=3), BLOCKS)
 def test_no_message_that_a_client_can_post_breaks_a_conversation(blocks: list[Any], artifact: Any) -> None:
     said = HumanMessage("x").model_copy(update={"content": blocks})
@@ -258,7 +259,7 @@ NAMES = st.text(max_size=80) | st.sampled_from(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@examples(4)
 @given(st.lists(NAMES, min_size=1, max_size=4).map("".join), st.sampled_from(["pass", "fetch", "refuse"]))
 def test_whatever_a_model_names_is_an_image_a_public_url_or_our_error(name: str, urls: Any) -> None:
     conversation = Conversation(WanStore().scoped("anna"), [], "1")
@@ -279,7 +280,7 @@ def test_whatever_a_model_names_is_an_image_a_public_url_or_our_error(name: str,
         assert urls == "fetch" or parse_target(name).host
 
 
-@settings(max_examples=200, deadline=None)
+@examples(2)
 @given(st.text(alphabet="img_0123456789abcdefghjkmnpqrstvwxyzILOU", max_size=20))
 def test_an_id_is_exactly_of_its_form(name: str) -> None:
     store = WanStore()

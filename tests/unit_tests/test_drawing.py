@@ -13,6 +13,8 @@ from PIL import Image, ImageChops, ImageOps, ImageStat
 from langchain_wan.sandbox.drawing import draw
 from tests.support.images import PHOTOGRAPH, encode
 
+pytestmark = pytest.mark.drawn
+
 FOX = "a red fox in fresh snow"
 CITY = "a city at sunset"
 INSTRUCTIONS = ["make it night", "as an oil painting", "in watercolour", "a pencil sketch", "as a comic", "in purple"]

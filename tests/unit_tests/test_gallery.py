@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from langchain_wan._media.html import Branch, Card, gallery, tree
@@ -69,7 +69,6 @@ def test_foreign_text_stays_text(text: str) -> None:
 
 
 @given(st.text(max_size=60), st.text(max_size=60))
-@settings(deadline=None)
 def test_no_text_becomes_markup(title: str, caption: str) -> None:
     check(title, caption)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.load import dumpd, dumps
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
@@ -106,7 +106,6 @@ def test_an_id_is_the_first_65_bits_in_crockfords_base32(sha256: str, expected: 
 
 
 @given(st.binary(max_size=50))
-@settings(deadline=None)
 def test_an_id_agrees_with_the_digest_bit_by_bit(data: bytes) -> None:
     digest = hashlib.sha256(data)
     found = image_id(digest.hexdigest())
@@ -862,7 +861,6 @@ NAMES = st.sampled_from((PLAIN_ID, "upload_1", URL, PNG, DATA_URI, Path("fox.png
     seed=st.none() | st.integers(0, MAX_SEED),
     metadata=st.dictionaries(st.text(max_size=8), st.text(max_size=8), max_size=3),
 )
-@settings(deadline=None)
 def test_any_valid_request_can_be_dumped_and_read_again(
     prompt: str, images: tuple[Any, ...], n: int, seed: int | None, metadata: dict[str, str]
 ) -> None:

@@ -10,7 +10,7 @@ import zlib
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -270,7 +270,6 @@ def test_damage_of_any_kind_is_told_in_our_own_words(kind: str) -> None:
 
 
 @given(st.binary(max_size=200), st.sampled_from((b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"GIF89a", b"BM")))
-@settings(deadline=None)
 def test_any_bytes_are_an_image_or_an_error_of_ours(data: bytes, head: bytes) -> None:
     for look in (inspect, decode_image, wire_form):
         try:
@@ -580,7 +579,6 @@ def test_the_form_to_be_sent_stays_as_it_is_when_it_is_made_again() -> None:
 
 
 @given(st.binary(max_size=300))
-@settings(deadline=None)
 def test_a_data_uri_gives_back_its_bytes(data: bytes) -> None:
     text = base64.b64encode(data).decode()
     assert decode_data_uri(f"data:image/png;base64,{text}") == data
@@ -673,7 +671,6 @@ def test_padding_in_the_middle_is_refused_also_where_two_slices_meet() -> None:
 
 
 @given(st.text(alphabet="AQIg+/=-_ \n\u00e9", max_size=12))
-@settings(deadline=None)
 def test_any_text_decodes_as_strict_base64_does_or_not_at_all(text: str) -> None:
     try:
         expected = base64.b64decode(text, validate=True)

@@ -10,10 +10,11 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from langchain_wan.retry import RetryPolicy, parse_retry_after
+from tests.support.examples import examples
 
 NOW = datetime(2026, 4, 22, 12, 0, 0, tzinfo=UTC)
 DIGITS = "9" * 400
@@ -121,7 +122,7 @@ TEXTS = (
 
 
 @given(text=TEXTS, date=TEXTS)
-@settings(deadline=None, max_examples=500)
+@examples(5)
 def test_any_header_is_a_finite_time_that_is_not_negative_or_nothing(text: str, date: str) -> None:
     for headers in ({"retry-after": text}, {"retry-after": text, "date": date}):
         seconds = parse_retry_after(headers, now=NOW)
@@ -254,7 +255,7 @@ POSITIVE = st.floats(min_value=1e-6, max_value=1e6)
     retry_after=st.none() | st.floats(min_value=0),
     jitter=st.floats(0, 1),
 )
-@settings(deadline=None, max_examples=300)
+@examples(3)
 def test_a_wait_is_finite_not_negative_and_within_every_limit_or_there_is_none(
     policy: RetryPolicy, attempt: int, elapsed: float, retry_after: float | None, jitter: float
 ) -> None:
@@ -269,7 +270,6 @@ def test_a_wait_is_finite_not_negative_and_within_every_limit_or_there_is_none(
 
 
 @given(text=TEXTS, elapsed=st.floats(0, 60), jitter=st.floats(0, 1))
-@settings(deadline=None)
 def test_no_header_makes_a_call_sleep_longer_than_the_policy_allows(text: str, elapsed: float, jitter: float) -> None:
     asked_for = parse_retry_after({"retry-after": text}, now=NOW)
     seconds = RetryPolicy().wait(1, elapsed=elapsed, retry_after=asked_for, jitter=jitter)

@@ -26,6 +26,8 @@ from langchain_wan.sandbox import app as module
 from langchain_wan.sandbox.app import Sandbox
 from tests.support.images import encode, to_data_uri
 
+pytestmark = pytest.mark.drawn
+
 CHAT = "/chat/completions"
 SMALL = "768*768"
 RATE_LIMITS = {

@@ -60,3 +60,12 @@ def test_a_test_module_imports_no_other_test_module() -> None:
         for module in re.findall(r"^\s*(?:from|import) (tests[\w.]*)", path.read_text(), re.MULTILINE)
     ]
     assert [(name, module) for name, module in imports if not module.startswith("tests.support")] == []
+
+
+def test_tests_draw_no_random_values_without_a_seed() -> None:
+    # The processes that share the tests must all find the same ones.
+    unseeded = re.compile(
+        r"\bos\.urandom\(|\buuid\d\(|\bsecrets\.\w+\(|\brandom\.(?:random|randbytes|choice)\(|Random\(\)"
+    )
+    files = [path for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__)]
+    assert [path.name for path in files if unseeded.search(path.read_text())] == []

@@ -15,7 +15,7 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from langchain_wan._net.decoding import decode_reply
@@ -45,6 +45,7 @@ from langchain_wan.errors import (
 )
 from langchain_wan.models import ImageResult
 from langchain_wan.requests import ImageRequest
+from tests.support.examples import examples
 
 COST = Decimal("0.06")
 URL = "https://cdn.aisa.one/images/wan2.7/20260418-abc.png"
@@ -177,7 +178,6 @@ def test_a_body_that_json_cannot_express_is_refused_before_it_is_built(value: An
 
 
 @given(prompt=st.text(min_size=1, max_size=200).filter(lambda text: text.strip()))
-@settings(deadline=None)
 def test_a_prompt_arrives_unchanged(prompt: str) -> None:
     assert body_of(ImageRequest(prompt=prompt))["messages"][0]["content"][-1]["text"] == prompt
 
@@ -829,26 +829,25 @@ def check_read(given_reply: Reply) -> None:
 
 
 @given(status=STATUSES, payload=VALUES, headers=HEADERS)
-@settings(deadline=None, max_examples=300)
+@examples(3)
 def test_any_json_is_an_answer_or_an_error_of_ours(status: int, payload: Any, headers: dict[str, str]) -> None:
     check_read(reply(status, payload, headers))
 
 
 @given(contents=st.lists(VALUES, max_size=4), more=st.dictionaries(st.sampled_from(("usage", "model", "id")), VALUES))
-@settings(deadline=None, max_examples=300)
+@examples(3)
 def test_any_content_of_choices_is_an_answer_or_an_error_of_ours(contents: list[Any], more: dict[str, Any]) -> None:
     choices = [{"message": {"content": content}} for content in contents]
     check_read(reply(200, {**more, "choices": choices}))
 
 
 @given(status=STATUSES, payload=VALUES, headers=HEADERS)
-@settings(deadline=None, max_examples=200)
+@examples(2)
 def test_any_json_error_object_is_an_error_of_ours(status: int, payload: Any, headers: dict[str, str]) -> None:
     check_read(reply(status, {"error": payload, "message": payload}, headers))
 
 
 @given(status=STATUSES, body=st.binary(max_size=300), headers=HEADERS)
-@settings(deadline=None)
 def test_any_bytes_are_an_error_of_ours(status: int, body: bytes, headers: dict[str, str]) -> None:
     check_read(Reply(status, headers, body))
     check_balance(Reply(status, headers, body))
@@ -864,7 +863,7 @@ def check_balance(given_reply: Reply) -> None:
 
 
 @given(status=STATUSES, payload=VALUES, headers=HEADERS)
-@settings(deadline=None, max_examples=200)
+@examples(2)
 def test_any_json_is_a_balance_or_an_error_of_ours(status: int, payload: Any, headers: dict[str, str]) -> None:
     check_balance(reply(status, payload, headers))
 
@@ -997,7 +996,6 @@ def test_cleaning_takes_time_in_proportion_to_the_text(text: str) -> None:
 
 
 @given(st.text(st.characters(), max_size=300))
-@settings(deadline=None)
 def test_any_text_can_be_cleaned(text: str) -> None:
     cleaned = clean_text(text)
     assert cleaned.isprintable()
@@ -1134,7 +1132,6 @@ def test_a_url_without_a_signature_has_no_expiry(url: str) -> None:
 
 
 @given(st.text(st.characters(), max_size=60) | st.from_regex(r"https://h/\?(x-amz-date|expires|x-oss-expires)=.{0,20}"))
-@settings(deadline=None)
 def test_any_text_has_an_expiry_or_none(url: str) -> None:
     expiry = find_expiry(url)
     assert expiry is None or expiry.tzinfo is not None
