@@ -12,8 +12,10 @@ from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from langchain_core.runnables.config import merge_configs
 from pydantic import BaseModel, ValidationError
 
+from langchain_wan._concurrency.executor import in_thread
 from langchain_wan._media.blocks import find_text, is_image_block
 from langchain_wan._tool.arguments import WanImageInput
+from langchain_wan._tool.runtime import build_call, build_conversation, find_runtime, find_thread, write_progress
 from langchain_wan._tool.tracing import EVENT, model_metadata, record_cost
 from langchain_wan._tool.wrappers import SafeFallbacks
 from langchain_wan.client import WanClient
@@ -25,6 +27,8 @@ from langchain_wan.settings import WanSettings
 if TYPE_CHECKING:
     from langchain_core.callbacks.manager import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
     from langchain_core.tools import BaseTool
+
+    from langchain_wan._call.job import Call
 
 
 GeneratorInput: TypeAlias = (
@@ -75,24 +79,41 @@ class WanImageGenerator(SafeFallbacks, WanSettings, RunnableSerializable[Generat
         return await self._acall_with_config(self._agenerate, request, self._add_metadata(request, config))
 
     def _generate(self, request: Any, run_manager: CallbackManagerForChainRun, config: RunnableConfig) -> ImageResult:
+        call = self._build_call(request)
+
         def on_event(event: WanEvent) -> None:
             if run_manager.handlers:  # otherwise nobody listens
                 dispatch_custom_event(EVENT, event, config=config)
+            write_progress(call.runtime, event)
 
-        result = WanClient(**self.settings()).generate(request, on_event=on_event)
+        result = WanClient(**self.settings()).generate(request, on_event=on_event, call=call)
         record_cost(run_manager, result)
         return result
 
     async def _agenerate(
         self, request: Any, run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig
     ) -> ImageResult:
+        call = await in_thread(self._build_call, request)
+
         async def on_event(event: WanEvent) -> None:
             if run_manager.handlers:
                 await adispatch_custom_event(EVENT, event, config=config)
+            write_progress(call.runtime, event)
 
-        result = await WanClient(**self.settings()).agenerate(request, on_event=on_event)
+        result = await WanClient(**self.settings()).agenerate(request, on_event=on_event, call=call)
         record_cost(run_manager, result)
         return result
+
+    def _build_call(self, request: ImageRequest) -> Call:
+        # In a graph, the generator belongs to the thread, as a tool does: images, names and calls are the same.
+        runtime = find_runtime()
+        thread_id = find_thread(runtime)
+        scope = "" if self.store.scope else thread_id or ""
+        urls = self.reference_urls != "refuse"
+        conversation = (
+            None if thread_id is None else build_conversation(runtime, self.store, scope, only_shown=False, urls=urls)
+        )
+        return build_call(request, self, runtime, scope=scope, conversation=conversation)
 
     def _add_metadata(self, request: ImageRequest, config: RunnableConfig | None) -> RunnableConfig:
         return merge_configs({"metadata": model_metadata(request.model or self.model)}, config)

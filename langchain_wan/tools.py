@@ -25,28 +25,27 @@ from langchain_wan._concurrency.executor import in_thread
 from langchain_wan._services.catalog import check_models
 from langchain_wan._tool.arguments import WanImageInput, read_references
 from langchain_wan._tool.conversation import Conversation
+from langchain_wan._tool.current_call import tool_call
 from langchain_wan._tool.errors import (
     advice_for_model,
     attach_error,
-    current_failures,
     explain_invalid_arguments,
     recording_error,
 )
 from langchain_wan._tool.output import build_artifact, build_content
 from langchain_wan._tool.runtime import (
-    accept_runtime,
+    build_call,
     build_conversation,
     call_scope_function,
-    derive_operation_id,
     find_configurable,
+    find_runtime,
     find_thread,
-    find_turn,
     warn_about_memory,
     write_progress,
 )
 from langchain_wan._tool.schema import UPSTREAM, build_description, build_schema
 from langchain_wan._tool.tracing import EVENT, model_metadata, record_cost
-from langchain_wan.errors import InvalidImageRequestError, WanError
+from langchain_wan.errors import InvalidImageRequestError
 from langchain_wan.models import ImageResult, WanEvent
 from langchain_wan.requests import MAX_N, MAX_REFERENCES, ImageRequest, invalid_request
 from langchain_wan.settings import WanSettings
@@ -150,23 +149,15 @@ class WanImageTool(WanSettings, BaseTool):
 
     def run(self, tool_input: str | dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Run the tool; an error's message carries it as artifact."""
-        failures: list[WanError] = []
-        token = current_failures.set(failures)
-        try:
+        with tool_call(kwargs.get("tool_call_id")) as current:
             output = super().run(tool_input, *args, **self._add_metadata(kwargs))
-        finally:
-            current_failures.reset(token)
-        return attach_error(output, failures)
+        return attach_error(output, current.errors)
 
     async def arun(self, tool_input: str | dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Async version of `run`."""
-        failures: list[WanError] = []
-        token = current_failures.set(failures)
-        try:
+        with tool_call(kwargs.get("tool_call_id")) as current:
             output = await super().arun(tool_input, *args, **self._add_metadata(kwargs))
-        finally:
-            current_failures.reset(token)
-        return attach_error(output, failures)
+        return attach_error(output, current.errors)
 
     def _parse_input(self, tool_input: str | dict[str, Any], tool_call_id: str | None) -> str | dict[str, Any]:
         # LangGraph injects `runtime`, which is not an argument: the schema refuses what it does not know.
@@ -187,7 +178,7 @@ class WanImageTool(WanSettings, BaseTool):
     ) -> Any:
         with recording_error(is_handled=bool(self.handle_tool_error)):
             request = self._build_request(prompt, **arguments)
-            call = self._build_call(accept_runtime(runtime))
+            call = self._build_call(request, runtime)
 
             def on_event(event: WanEvent) -> None:
                 if run_manager is not None and run_manager.handlers:  # otherwise nobody listens
@@ -208,7 +199,7 @@ class WanImageTool(WanSettings, BaseTool):
     ) -> Any:
         with recording_error(is_handled=bool(self.handle_tool_error)):
             request = self._build_request(prompt, **arguments)
-            call = await in_thread(self._build_call, accept_runtime(runtime))
+            call = await in_thread(self._build_call, request, runtime)
 
             async def on_event(event: WanEvent) -> None:
                 if run_manager is not None and run_manager.handlers:
@@ -254,21 +245,19 @@ class WanImageTool(WanSettings, BaseTool):
 
         return WanClient(**self.settings())
 
-    def _build_call(self, runtime: Any) -> Call:
-        from langchain_wan._call.job import Call
-
+    def _build_call(self, request: ImageRequest, injected: Any) -> Call:
+        runtime = find_runtime(injected)
         scope = self._find_scope(runtime)
         if self.store.location is None:
             warn_about_memory(find_configurable(runtime).get("__pregel_checkpointer"))
-        return Call(
+        return build_call(
+            request,
+            self,
+            runtime,
             scope=scope,
-            operation_id=derive_operation_id(runtime, scope),
-            tool_call_id=getattr(runtime, "tool_call_id", None),
-            turn=find_turn(runtime),
             by_model=True,
             shared=scope == self._own_scope,
             conversation=None if runtime is None else self.conversation(runtime, scope),
-            runtime=runtime,
         )
 
     def _find_scope(self, runtime: Any) -> str:

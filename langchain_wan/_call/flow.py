@@ -111,7 +111,10 @@ def _use_download(
 
 def _use_existing(job: Job, fingerprint: str, operation: Operation) -> Flow[ImageResult | None]:
     """Return the result of an operation that was begun before, or None if it is free to be claimed again."""
-    if operation.fingerprint != fingerprint or operation.scope != job.scope:
+    # An id that was derived from a conversation contains the arguments: what they mean may have changed, such as an
+    # upload by URL that has become an image, but the call is the same.
+    is_same = job.request.operation_id is None or operation.fingerprint == fingerprint
+    if not is_same or operation.scope != job.scope:
         raise InvalidImageRequestError(
             "This operation_id was used with another request.", next_step="Use a new operation_id."
         )

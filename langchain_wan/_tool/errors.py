@@ -5,21 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any
 
 from langchain_core.messages import ToolMessage
 from langchain_core.tools import ToolException
 from pydantic import ValidationError
 
+from langchain_wan._tool.current_call import find_current_call
 from langchain_wan.errors import InvalidImageRequestError, WanError
 from langchain_wan.requests import invalid_request
 
 logger = logging.getLogger("langchain_wan")
-
-# The errors of the call that is running: LangChain's handler of errors sees only the error, and the message's artifact
-# needs the call's.
-current_failures: ContextVar[list[WanError] | None] = ContextVar("langchain_wan_failures", default=None)
 
 
 def advice_for_model(error: ToolException) -> str:
@@ -51,20 +47,18 @@ def recording_error(*, is_handled: bool) -> Iterator[None]:
     try:
         yield
     except WanError as error:
-        failures = current_failures.get()
-        if failures is not None:
-            failures.append(error)
+        find_current_call().errors.append(error)
         if is_handled:
             raise
         _tell_operator(error)
         raise error.for_model() from error
 
 
-def attach_error(output: Any, failures: Sequence[WanError]) -> Any:
+def attach_error(output: Any, errors: Sequence[WanError]) -> Any:
     """Return the output of a call; a message with an error gets what a program needs to know of it as artifact."""
     if isinstance(output, ToolMessage) and output.status == "error":
         # No recorded error means that the arguments did not fit the schema.
-        error = failures[-1] if failures else InvalidImageRequestError("The arguments are not valid.")
+        error = errors[-1] if errors else InvalidImageRequestError("The arguments are not valid.")
         output.artifact = {
             "error": {
                 "type": type(error).__name__,

@@ -1,24 +1,69 @@
-"""The conversation that a tool is called in, read from what LangGraph injects, without importing LangGraph."""
+"""The run that a tool or a generator is called in: what LangGraph injects, or else the config of the run.
+
+LangGraph is not imported: what it injects is read by the names of its attributes.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import ensure_config
+
+from langchain_wan._call.fingerprint import compute_fingerprint
 from langchain_wan._tool.conversation import Conversation, find_newest_human
+from langchain_wan._tool.current_call import find_current_call
+from langchain_wan._tool.repeats import count_repeats
 from langchain_wan.errors import WanConfigurationError
 
 if TYPE_CHECKING:
+    from langchain_wan._call.job import Call
+    from langchain_wan.requests import ImageRequest
+    from langchain_wan.settings import WanSettings
     from langchain_wan.store import WanStore
 
 
-def accept_runtime(value: Any) -> Any:
-    """Return a runtime of LangGraph; None for anything else, such as an argument of this name that a model wrote."""
-    return value if hasattr(value, "config") and hasattr(value, "state") else None
+@dataclass(frozen=True)
+class ConfigRuntime:
+    """What the config of a run says, with the attributes of LangGraph's `ToolRuntime`.
+
+    A node, a loop or a chain that calls a tool injects nothing: its config names the thread, and in a graph the task.
+    """
+
+    config: RunnableConfig
+    tool_call_id: str | None = None
+    state: Any = None
+    context: Any = None
+    store: Any = None
+    stream_writer: Any = None
+    execution_info: Any = None
+    server_info: Any = None
+
+
+def find_runtime(injected: Any = None) -> Any:
+    """Return the runtime of LangGraph that was injected, else what the config of the run says, else None.
+
+    Args:
+        injected: Anything else than a runtime counts as nothing, such as an argument of this name that a model wrote.
+    """
+    if hasattr(injected, "config") and hasattr(injected, "state"):
+        return injected
+    config = ensure_config()
+    configurable = config.get("configurable")
+    if not configurable:
+        return None
+    of_graph = configurable.get("__pregel_runtime")
+    facts = {name: getattr(of_graph, name, None) for name in _OF_GRAPH}
+    return ConfigRuntime(config, find_current_call().tool_call_id, **facts)
+
+
+_OF_GRAPH = ("context", "store", "stream_writer", "execution_info", "server_info")
 
 
 def find_configurable(runtime: Any) -> Mapping[str, Any]:
@@ -38,13 +83,13 @@ def _warn_once() -> None:
     )
 
 
-def find_messages(runtime: Any) -> Sequence[Any]:
-    """Return the messages of the state; empty without a runtime."""
+def find_messages(runtime: Any) -> Sequence[Any] | None:
+    """Return the messages of the state; None where they are not known."""
     state = getattr(runtime, "state", None)
     if isinstance(state, list):  # a ToolNode was called with messages alone
         return state
-    messages = state.get("messages", ()) if isinstance(state, Mapping) else getattr(state, "messages", ())
-    return messages if isinstance(messages, Sequence) else ()
+    messages = state.get("messages") if isinstance(state, Mapping) else getattr(state, "messages", None)
+    return messages if isinstance(messages, Sequence) else None
 
 
 def find_thread(runtime: Any) -> str | None:
@@ -61,7 +106,7 @@ def warn_about_memory(checkpointer: Any) -> None:
 
 def find_turn(runtime: Any) -> str:
     """Return the id of the newest human message, which lifts the guard against repeats; `""` where it is unknown."""
-    messages = find_messages(runtime)
+    messages = find_messages(runtime) or ()
     index = find_newest_human(messages)
     if index is None:
         return ""
@@ -78,28 +123,70 @@ def build_conversation(runtime: Any, store: WanStore, scope: str, *, only_shown:
         urls: Whether an image may be attached by URL.
     """
     thread_id = find_thread(runtime)
-    thread = None if thread_id is None else json.dumps([scope, thread_id])
-    return Conversation(store.scoped(scope), find_messages(runtime), thread, only_shown=only_shown, urls=urls)
+    view = store.scoped(scope) if scope else store
+    thread = None if thread_id is None else json.dumps([view.scope, thread_id])
+    return Conversation(view, find_messages(runtime) or (), thread, only_shown=only_shown, urls=urls)
 
 
-def derive_operation_id(runtime: Any, scope: str) -> str | None:
-    """Return the id of the paid call that a tool call makes, the same when the tool call runs again."""
-    thread_id, tool_call_id = find_thread(runtime), getattr(runtime, "tool_call_id", None)
-    if thread_id is None or not tool_call_id:
+def build_call(
+    request: ImageRequest,
+    settings: WanSettings,
+    runtime: Any,
+    *,
+    scope: str,
+    conversation: Conversation | None,
+    by_model: bool = False,
+    shared: bool = False,
+) -> Call:
+    """Return who calls, as far as a runtime tells."""
+    from langchain_wan._call.job import Call  # loaded by the first call: importing the package stays cheap
+
+    return Call(
+        scope=scope,
+        operation_id=derive_operation_id(runtime, scope or settings.store.scope, request, settings.model),
+        tool_call_id=getattr(runtime, "tool_call_id", None),
+        turn=find_turn(runtime),
+        by_model=by_model,
+        shared=shared,
+        conversation=conversation,
+        runtime=runtime,
+    )
+
+
+def derive_operation_id(runtime: Any, scope: str, request: ImageRequest, model: str) -> str | None:
+    """Return the id of the paid call that a tool or a generator makes, the same when its node or its task runs again.
+
+    None where nothing tells one call from the next: outside of a graph, or without a thread.
+    """
+    thread_id, configurable = find_thread(runtime), find_configurable(runtime)
+    namespace = str(configurable.get("checkpoint_ns", ""))  # in a node, it contains the id of the task
+    tool_call_id = getattr(runtime, "tool_call_id", None) or ""
+    caller, calls_with_id = _find_caller(find_messages(runtime) or (), tool_call_id)
+    if thread_id is None or not (caller or namespace):
         return None
-    # A tool_call_id alone is not unique: some models begin at call_0 in every turn, or in every step.
-    namespace = str(find_configurable(runtime).get("checkpoint_ns", ""))
-    parts = [scope, thread_id, namespace, _find_caller(runtime, tool_call_id), tool_call_id]
+    # A call that is repeated under one id with other arguments is another call.
+    arguments = compute_fingerprint(request, request.model or model)
+    parts = [scope, thread_id, namespace, caller, tool_call_id, arguments]
+    if calls_with_id != 1:
+        parts.append(str(count_repeats(_find_attempt(runtime, configurable), json.dumps(parts))))
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
-def _find_caller(runtime: Any, tool_call_id: str) -> str:
-    messages = find_messages(runtime)
+def _find_caller(messages: Sequence[Any], tool_call_id: str) -> tuple[str, int]:
+    """Return the id of the message that contains a tool call, and how many of its calls have this id."""
+    # A tool_call_id alone is not unique: some models begin at call_0 in every turn, or in every step.
     for index in range(len(messages) - 1, -1, -1):
-        calls = getattr(messages[index], "tool_calls", None) or ()
-        if any(call.get("id") == tool_call_id for call in calls):
-            return str(messages[index].id or index)
-    return ""
+        ids = [call.get("id") for call in getattr(messages[index], "tool_calls", None) or ()]
+        if tool_call_id in ids:
+            return str(messages[index].id or index), ids.count(tool_call_id)
+    return "", 0
+
+
+def _find_attempt(runtime: Any, configurable: Mapping[str, Any]) -> Hashable:
+    """Return what is the same during one run of a node, and another when the node runs again."""
+    info = getattr(runtime, "execution_info", None)
+    started = getattr(info, "node_first_attempt_time", None) or id(configurable.get("__pregel_scratchpad"))
+    return find_thread(runtime), configurable.get("checkpoint_ns"), started, getattr(info, "node_attempt", None)
 
 
 def call_scope_function(function: Callable[[Any], str], runtime: Any) -> str:

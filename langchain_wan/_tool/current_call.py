@@ -1,0 +1,42 @@
+"""What a tool's `run` knows of the call that is running, for functions that LangChain calls without it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from langchain_wan.errors import WanError
+
+
+@dataclass
+class CurrentCall:
+    """The call of a tool that is running.
+
+    Attributes:
+        tool_call_id: The id that the model gave it; None for a call by code.
+        errors: What it raised: LangChain's handler of errors sees only the error, and the message's artifact needs it.
+    """
+
+    tool_call_id: str | None = None
+    errors: list[WanError] = field(default_factory=list)
+
+
+_current: ContextVar[CurrentCall | None] = ContextVar("langchain_wan_current_call", default=None)
+
+
+@contextmanager
+def tool_call(tool_call_id: str | None) -> Iterator[CurrentCall]:
+    """Make a call of a tool the current one."""
+    call = CurrentCall(tool_call_id)
+    token = _current.set(call)
+    try:
+        yield call
+    finally:
+        _current.reset(token)
+
+
+def find_current_call() -> CurrentCall:
+    """Return the call that is running; an empty one outside of a call."""
+    return _current.get() or CurrentCall()
