@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage
+from typer.testing import CliRunner
 
+from langchain_wan.cli.app import app
 from langchain_wan.sandbox.app import Sandbox
 from tests.support.conversations import ids_in
 from tests.support.scripted_model import ScriptedChatModel, calls
 from tests.support.services import posts
 
-INSTALLED = Path(sys.executable).parent
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
@@ -56,9 +55,7 @@ def test_every_command_is_one_that_exists(service: Sandbox) -> None:
         if command[0] == "make":
             assert command[1] in targets
         if command[0] == "langchain-wan":
-            shown = subprocess.run(
-                [INSTALLED / command[0], command[1], "--help"], capture_output=True, text=True, check=True
-            ).stdout
+            shown = CliRunner().invoke(app, [command[1], "--help"]).stdout
             for option in (word for word in command if word.startswith("-")):
                 assert option in shown
 

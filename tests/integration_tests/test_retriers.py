@@ -29,7 +29,7 @@ def settings(server: FaultServer, **more: Any) -> dict[str, Any]:
 
 def test_with_retry_sends_once(asynchronous: bool) -> None:
     with FaultServer(silence()) as server:
-        chain = WanImageGenerator(**settings(server)).with_retry()
+        chain = WanImageGenerator(**settings(server)).with_retry(wait_exponential_jitter=False)
         with pytest.raises(errors.PaymentUncertainError):
             invoked(chain, "a fox", asynchronous)
         assert len(server.posts) == 1

@@ -149,11 +149,17 @@ def reply(
     *,
     length: int | str | None = "right",
     after: float = 0,
+    when: threading.Event | None = None,
 ) -> Behaviour:
-    """Answer whole; `length` may be wrong on purpose, or None to leave it out."""
+    """Answer whole, `after` some seconds or `when` a test says so.
+
+    `length` may be wrong on purpose, or None to leave it out.
+    """
 
     def behave(connection: socket.socket, request: Received) -> None:
         time.sleep(after)
+        if when is not None:
+            when.wait(30)
         shown = len(body) if length == "right" else length
         lines = [f"HTTP/1.1 {status} X", *(f"{name}: {value}" for name, value in headers)]
         if shown is not None:
