@@ -1,6 +1,6 @@
-"""Whoever talks to the agent chooses its arguments, and whoever runs the gateway chooses its answers.
+"""Hostile arguments from whoever talks to the agent, and hostile answers from whoever runs the gateway.
 
-Each group of hostile input goes through a tool as a model's reference, handed on and downloaded, and through the
+Each group of hostile input goes through a tool as a model's reference, passed on or downloaded, and through the
 service as the URL of a result. Connections are checked at the socket.
 """
 
@@ -35,7 +35,7 @@ class Endpoint:
     """A fault server that answers with the image that a test names, and redirects to where it says."""
 
     def __init__(self) -> None:
-        self.shown: str = data_uri()
+        self.result: str = data_uri()
         self.location = "/again"
         files = {
             "/a.png": reply(200, png("green")),
@@ -46,7 +46,7 @@ class Endpoint:
         self.server = FaultServer(self._answer, files=files)
 
     def _answer(self, connection: socket.socket, request: Received) -> None:
-        reply(200, answer(self.shown))(connection, request)
+        reply(200, answer(self.result))(connection, request)
 
     def _redirect(self, connection: socket.socket, request: Received) -> None:
         reply(302, b"", [("Location", self.location)])(connection, request)
@@ -54,26 +54,26 @@ class Endpoint:
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Endpoint]:
-    made = Endpoint()
-    with made.server:
-        yield made
+    endpoint = Endpoint()
+    with endpoint.server:
+        yield endpoint
 
 
 @pytest.fixture
 def net(service: Endpoint) -> Iterator[Network]:
-    service.shown = data_uri()
+    service.result = data_uri()
     with network(service.server.port) as seen:
         yield seen
 
 
 def tool_for(service: Endpoint, **settings: Any) -> WanImageTool:
-    given = {"retry": ONCE, "store": WanStore(), "budget": Budget(max_usd=1), **settings}
-    return WanImageTool(**access(service.server, **given))
+    defaults: dict[str, Any] = {"retry": ONCE, "store": WanStore(), "budget": Budget(max_usd=1)}
+    return WanImageTool(**access(service.server, **{**defaults, **settings}))
 
 
-def asked(tool: WanImageTool, images: list[str], asynchronous: bool) -> ToolMessage:
-    call = {"type": "tool_call", "id": "c1", "name": "wan_image", "args": {"prompt": "x", "images": images}}
-    message: ToolMessage = asyncio.run(tool.ainvoke(call)) if asynchronous else tool.invoke(call)
+def call(tool: WanImageTool, images: list[str], asynchronous: bool) -> ToolMessage:
+    request = {"type": "tool_call", "id": "c1", "name": "wan_image", "args": {"prompt": "x", "images": images}}
+    message: ToolMessage = asyncio.run(tool.ainvoke(request)) if asynchronous else tool.invoke(request)
     return message
 
 
@@ -81,7 +81,7 @@ def test_the_list_is_long_enough() -> None:
     assert sum(map(len, HOSTILE.values())) + len(HOSTILE_REDIRECTS) >= 300
 
 
-# "pass" has text rules only: what a name resolves to is judged where it is dialled.
+# "pass" checks the text only: what a name resolves to is checked when somebody connects to it.
 REFERENCES = [
     (group, mode)
     for group in HOSTILE
@@ -93,14 +93,14 @@ REFERENCES = [
 @ASYNC
 @pytest.mark.parametrize(("group", "mode"), REFERENCES)
 def test_a_models_reference(group: str, mode: Any, asynchronous: bool, service: Endpoint, net: Network) -> None:
-    """Refused with one text, as the second of two; nothing is sent, nothing held, nobody internal is dialled."""
+    """Refused with one text, as the second of two: nothing is sent or reserved, no internal host is reached."""
     tool = tool_for(service, reference_urls=mode)
     budget: Any = tool.budget
     good = tool.store.add(png(), scope=tool._own_scope)
     before = len(service.server.requests)
     wrong = []
     for hostile in HOSTILE[group]:
-        message = asked(tool, [good.id, hostile], asynchronous)
+        message = call(tool, [good.id, hostile], asynchronous)
         if (message.status, message.content) != ("error", REFUSAL):
             wrong.append((hostile, message.content))
         if message.artifact["error"]["charged"] != "no" or message.artifact["error"]["type"] != "ImageReferenceError":
@@ -115,13 +115,13 @@ def test_a_models_reference(group: str, mode: Any, asynchronous: bool, service: 
 @ASYNC
 @pytest.mark.parametrize("group", [name for name in HOSTILE if name not in ("paths", "ids", "data URIs")])
 def test_a_result_url_of_the_gateway(group: str, asynchronous: bool, service: Endpoint, net: Network) -> None:
-    """The image is paid and lost, and said to be; nobody internal is dialled, and the money is settled once."""
+    """The image is billed and lost, and the error says so: no internal host is reached, the cost counts once."""
     wrong: list[Any] = []
-    for place, hostile in enumerate(one for one in HOSTILE[group] if not one.startswith("data:")):
+    for number, hostile in enumerate(url for url in HOSTILE[group] if not url.startswith("data:")):
         budget = Budget(max_usd=1)
         client = build_client(service.server, retry=ONCE, store=WanStore(), budget=budget)
-        service.shown = hostile
-        request = ImageRequest(prompt=f"{place}")
+        service.result = hostile
+        request = ImageRequest(prompt=f"{number}")
         before = len(service.server.requests)
         try:
             asyncio.run(client.agenerate(request)) if asynchronous else client.generate(request)
@@ -141,9 +141,9 @@ def test_a_result_url_of_the_gateway(group: str, asynchronous: bool, service: En
 @pytest.mark.parametrize("location", HOSTILE_REDIRECTS)
 def test_a_redirect(location: str, asynchronous: bool, service: Endpoint, net: Network) -> None:
     service.location = location
-    refused = asked(tool_for(service, reference_urls="fetch"), ["http://public.com/hop"], asynchronous)
+    refused = call(tool_for(service, reference_urls="fetch"), ["http://public.com/hop"], asynchronous)
     assert (refused.status, refused.content) == ("error", REFUSAL)
-    service.shown = "http://public.com/hop"
+    service.result = "http://public.com/hop"
     client = build_client(service.server, store=WanStore(), download_timeout=5)
     with pytest.raises(errors.PaidButNotRetrievedError):
         asyncio.run(client.agenerate("x")) if asynchronous else client.generate("x")
@@ -151,14 +151,14 @@ def test_a_redirect(location: str, asynchronous: bool, service: Endpoint, net: N
 
 
 @ASYNC
-def test_what_is_good_is_not_refused(asynchronous: bool, service: Endpoint, net: Network) -> None:
+def test_public_urls_are_accepted(asynchronous: bool, service: Endpoint, net: Network) -> None:
     tool = tool_for(service, reference_urls="fetch", scope="store")
     service.location = "http://sub.public.com/a.png"
     for url in ("http://public.com/a.png", "http://public.com:80/a.png?x=1#top", "http://bücher.de/a.png"):
-        assert asked(tool, [url], asynchronous).status == "success", url
-        service.shown = url
-        assert asked(tool, [], asynchronous).status == "success", url
-    assert asked(tool, ["http://public.com/hop"], asynchronous).status == "success"
+        assert call(tool, [url], asynchronous).status == "success", url
+        service.result = url
+        assert call(tool, [], asynchronous).status == "success", url
+    assert call(tool, ["http://public.com/hop"], asynchronous).status == "success"
     assert {request.headers["host"] for request in service.server.requests if request.path == "/a.png?x=1"} <= {
         "public.com",
         "public.com:80",
@@ -167,13 +167,13 @@ def test_what_is_good_is_not_refused(asynchronous: bool, service: Endpoint, net:
 
 
 @ASYNC
-def test_a_name_is_resolved_once_and_the_answer_that_was_judged_is_dialled(
+def test_a_name_is_resolved_once_and_the_checked_address_is_connected_to(
     asynchronous: bool, service: Endpoint, net: Network
 ) -> None:
     tool = tool_for(service, reference_urls="fetch", scope="store")
-    assert asked(tool, [f"http://{REBINDS}/a.png"], asynchronous).status == "success"
+    assert call(tool, [f"http://{REBINDS}/a.png"], asynchronous).status == "success"
     assert net.looked_up.count(REBINDS) == 1
-    assert asked(tool, [f"http://{REBINDS}/a.png?again"], asynchronous).status == "error"
+    assert call(tool, [f"http://{REBINDS}/a.png?again"], asynchronous).status == "error"
     assert net.forbidden() == []
 
 
@@ -192,10 +192,10 @@ def test_a_network_without_ipv4_reaches_public_hosts_through_nat64(
 ) -> None:
     tool = tool_for(service, reference_urls="fetch", scope="store")
     for url in (f"http://{NAT64}/a.png", f"http://[{PUBLIC_BY_NAT64}]/a.png"):
-        assert asked(tool, [url], asynchronous).status == "success", url
-        service.shown = url
-        assert asked(tool, [], asynchronous).status == "success", url
-    assert asked(tool, ["http://[64:ff9b::10.0.0.1]/a.png"], asynchronous).status == "error"
+        assert call(tool, [url], asynchronous).status == "success", url
+        service.result = url
+        assert call(tool, [], asynchronous).status == "success", url
+    assert call(tool, ["http://[64:ff9b::10.0.0.1]/a.png"], asynchronous).status == "error"
     assert (PUBLIC_BY_NAT64, 80) in net.dialled
     assert net.forbidden() == []
 
@@ -207,8 +207,8 @@ def test_proxies_of_the_environment_are_not_used(
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     tool = tool_for(service, reference_urls="fetch")
-    assert asked(tool, ["http://public.com/a.png"], asynchronous).status == "success"
-    assert asked(tool, [f"http://{METADATA}/"], asynchronous).status == "error"
+    assert call(tool, ["http://public.com/a.png"], asynchronous).status == "success"
+    assert call(tool, [f"http://{METADATA}/"], asynchronous).status == "error"
     assert net.forbidden() == []
 
 
@@ -218,16 +218,16 @@ def test_internal_networks_can_be_allowed_with_their_names_and_ports(asynchronou
     own = f"http://localhost:{port}/a.png"
     for networks, status in (((), "error"), (("10.0.0.0/8",), "error"), (("127.0.0.0/8", "::1/128"), "success")):
         tool = tool_for(service, reference_urls="fetch", allowed_networks=networks)
-        assert asked(tool, [own], asynchronous).status == status
-        assert asked(tool, [own.replace("localhost", "127.0.0.1")], asynchronous).status == status
-    # A port of a public address that no web server has stays closed, whatever else is allowed.
+        assert call(tool, [own], asynchronous).status == status
+        assert call(tool, [own.replace("localhost", "127.0.0.1")], asynchronous).status == status
+    # A port of a public address that web servers do not use stays refused, whatever else is allowed.
     with network(port) as seen:
         tool = tool_for(service, reference_urls="fetch", allowed_networks=("10.0.0.0/8",))
-        assert asked(tool, ["http://public.com:6379/a.png"], asynchronous).status == "error"
+        assert call(tool, ["http://public.com:6379/a.png"], asynchronous).status == "error"
         assert seen.dialled == []
 
 
-def test_every_refusal_is_the_same_and_teaches_nothing(service: Endpoint, net: Network, tmp_path: Path) -> None:
+def test_every_refusal_is_the_same_and_reveals_nothing(service: Endpoint, net: Network, tmp_path: Path) -> None:
     """A poisoned page tells the model to pass these, one after the other."""
     secret = tmp_path / "secret.png"
     secret.write_bytes(png())
@@ -246,13 +246,13 @@ def test_every_refusal_is_the_same_and_teaches_nothing(service: Endpoint, net: N
         "img_0000000000000",
         "upload_1",
     ]
-    messages = [asked(tool, [one], asynchronous=False) for one in poisoned]
+    messages = [call(tool, [reference], asynchronous=False) for reference in poisoned]
     assert {message.content for message in messages} == {REFUSAL}
-    told = [
+    reported = [
         {name: value for name, value in message.artifact["error"].items() if name != "operation_id"}
         for message in messages
     ]
-    assert len({json.dumps(one) for one in told}) == 1
+    assert len({json.dumps(error) for error in reported}) == 1
 
 
 def test_a_refusal_reads_no_file(
@@ -271,22 +271,22 @@ def test_a_refusal_reads_no_file(
     monkeypatch.chdir(tmp_path)
     tool = tool_for(service)
     for path in [*HOSTILE["paths"], str(tmp_path / "photo.png")]:
-        asked(tool, [path], asynchronous=False)
+        call(tool, [path], asynchronous=False)
     assert opened == [str(tmp_path / "photo.png")] or opened == []
 
 
-def test_a_hostile_name_is_one_that_the_text_rules_let_through() -> None:
-    """Else the tests of what is dialled would test the text rules once more."""
+def test_the_rules_for_text_accept_each_hostile_name() -> None:
+    """Otherwise the tests at the socket would only test the rules for text again."""
     for url in HOSTILE_NAMES:
         assert parse_target(url).host
 
 
-def test_logs_hold_neither_hosts_queries_nor_addresses(
+def test_logs_contain_neither_queries_nor_addresses(
     service: Endpoint, net: Network, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     tool = tool_for(service, reference_urls="fetch")
-    asked(tool, ["http://public.com/a.png?Signature=sig-canary"], asynchronous=False)
-    asked(tool, ["http://metadata.evil.com/a.png?Signature=sig-canary"], asynchronous=False)
+    call(tool, ["http://public.com/a.png?Signature=sig-canary"], asynchronous=False)
+    call(tool, ["http://metadata.evil.com/a.png?Signature=sig-canary"], asynchronous=False)
     assert "sig-canary" not in caplog.text
     assert METADATA not in caplog.text

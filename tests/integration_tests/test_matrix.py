@@ -55,7 +55,7 @@ def free_port() -> int:
         return port
 
 
-def test_1_a_refused_connection_is_tried_again_and_then_not_sent(case: Case) -> None:
+def test_1_a_refused_connection_is_retried_and_then_reported_as_not_sent(case: Case) -> None:
     error = case.fails(f"http://127.0.0.1:{free_port()}/v1", errors.NotSentError)
     assert error.is_retryable
     case.is_refused(error)
@@ -69,7 +69,7 @@ def test_2_a_name_that_does_not_resolve_is_not_sent(case: Case, monkeypatch: pyt
     case.is_refused(case.fails("https://api.nowhere.example/v1", errors.NotSentError))
 
 
-def test_2_a_resolver_that_hangs_ends_at_the_deadline(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_2_a_resolver_that_hangs_is_abandoned_at_the_deadline(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     going_on = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: going_on.wait(30))
     began = time.monotonic()
@@ -107,7 +107,7 @@ def tls(authority: Any, name: str, **kwargs: Any) -> Callable[[socket.socket], s
     ],
     ids=["untrusted", "wrong host", "expired"],
 )
-def test_3_a_certificate_that_is_not_accepted_is_not_tried_again(
+def test_3_after_a_certificate_that_is_not_accepted_there_is_no_retry(
     name: str, trusted: bool, kwargs: Any, case: Case, authority: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trust(authority if trusted else None, tmp_path, monkeypatch)
@@ -138,7 +138,7 @@ def test_3_a_trusted_certificate_is_accepted(
     case.is_paid()
 
 
-def test_4_a_handshake_that_stalls_or_is_no_tls_is_not_sent(case: Case) -> None:
+def test_4_a_handshake_that_stalls_or_is_not_tls_is_not_sent(case: Case) -> None:
     def stall(connection: socket.socket) -> bool:
         time.sleep(1)
         return True
@@ -220,7 +220,7 @@ BODY = answer(data_uri())
         reply(200, b'{"code": 17, "message": "something new"}'),
     ],
 )
-def test_10_to_12_28_29_an_answer_that_cannot_be_read_is_kept_raw_and_not_asked_for_again(
+def test_10_to_12_28_29_an_answer_that_cannot_be_read_is_kept_raw_and_not_requested_again(
     behaviour: Behaviour, case: Case, tmp_path: Path
 ) -> None:
     with FaultServer(behaviour) as server:
@@ -273,7 +273,7 @@ def test_13_an_answer_without_end_is_cut_at_the_cap(case: Case, monkeypatch: pyt
         assert len(server.posts) == 1
 
 
-def test_10_two_lengths_are_no_answer(case: Case) -> None:
+def test_10_an_answer_with_two_lengths_is_uncertain(case: Case) -> None:
     with FaultServer(reply(200, BODY, [("Content-Length", "3")])) as server:
         case.is_uncertain(case.fails(server.url, errors.PaymentUncertainError))
         assert len(server.posts) == 1
@@ -288,7 +288,7 @@ def test_14_fifty_calls_to_a_server_that_closes_after_each_succeed(case: Case) -
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308, 408, 409, 425, 499, 500, 502, 503, 504, 520, 524])
-def test_15_to_18_27_a_status_that_leaves_it_open_is_uncertain_and_sent_once(status: int, case: Case) -> None:
+def test_15_to_18_27_an_ambiguous_status_is_uncertain_and_sent_once(status: int, case: Case) -> None:
     headers = [("Location", "http://127.0.0.1:9/"), ("Retry-After", "1"), ("Content-Type", "text/html")]
     with FaultServer(reply(status, b"<html><body>Bad gateway at 10.0.0.7</body></html>", headers)) as server:
         error = case.fails(server.url, errors.PaymentUncertainError)
@@ -341,7 +341,7 @@ def http_date(seconds: float) -> str:
     ],
     ids=["23 seconds", "24 skewed clock", "24 past", "25 nan", "25 empty", "none"],
 )
-def test_23_to_25_a_429_is_tried_again_at_the_services_pace(
+def test_23_to_25_a_429_is_retried_when_the_service_asks_for_it(
     headers: list[tuple[str, str]], least: float, case: Case
 ) -> None:
     with FaultServer(reply(429, refusal("rate_limit_exceeded"), headers), GOOD) as server:
@@ -365,7 +365,7 @@ def test_25_a_wait_beyond_the_cap_is_raised_at_once(value: str, case: Case) -> N
     case.is_refused(error)
 
 
-def test_26_a_429_for_ever_ends_after_three_attempts(case: Case) -> None:
+def test_26_an_endless_429_ends_after_three_attempts(case: Case) -> None:
     with FaultServer(reply(429, refusal("upstream_rate_limit"))) as server:
         case.is_refused(case.fails(server.url, errors.RateLimitError))
         assert len(server.posts) == 3
@@ -386,7 +386,7 @@ def test_30_other_forms_of_an_image_are_read(case: Case) -> None:
     case.is_paid(2 * PRICE)
 
 
-def test_31_32_what_the_answer_holds_is_settled_whatever_was_asked(case: Case) -> None:
+def test_31_32_the_images_of_the_answer_are_settled_whatever_n_was(case: Case) -> None:
     with FaultServer(reply(200, answer(data_uri("red"), data_uri("blue"), "", data_uri("green")))) as server:
         result = case.generate(case.client(server.url), ImageRequest(prompt="a fox", n=4))
     assert len(result.images) == 3
@@ -402,7 +402,7 @@ def test_33_urls_and_base64_in_one_answer_keep_their_order(case: Case) -> None:
     case.is_paid(3 * PRICE)
 
 
-def test_34_one_image_that_is_none_does_not_lose_the_others(case: Case) -> None:
+def test_34_an_image_that_cannot_be_read_does_not_lose_the_others(case: Case) -> None:
     wrong_label = data_uri("blue").replace("image/png", "image/jpeg")
     with FaultServer(reply(200, answer("!!!", "PGh0bWw+", wrong_label))) as server:
         result = case.generate(case.client(server.url), ImageRequest(prompt="a fox", n=3))
@@ -411,7 +411,7 @@ def test_34_one_image_that_is_none_does_not_lose_the_others(case: Case) -> None:
 
 
 @pytest.mark.parametrize("status", [403, 404, 410])
-def test_35_an_expired_url_is_asked_once_and_the_money_is_settled(status: int, case: Case) -> None:
+def test_35_an_expired_url_is_requested_once_and_the_cost_is_settled(status: int, case: Case) -> None:
     with FaultServer(files={"/a.png": reply(status, b"<Error>expired</Error>")}) as server:
         server._script = [reply(200, answer(f"{server.origin}/a.png"))]
         error = case.fails(server.url, errors.PaidButNotRetrievedError)
@@ -427,7 +427,7 @@ def test_35_an_expired_url_is_asked_once_and_the_money_is_settled(status: int, c
     [reply(500), reply(200, png()[:-20], length=len(png())), reply(200, png()[:-20]), drop],
     ids=["36 status 500", "37 cut", "37 wrong length", "closed"],
 )
-def test_36_37_a_download_is_tried_again(first: Behaviour, case: Case) -> None:
+def test_36_37_a_download_is_retried(first: Behaviour, case: Case) -> None:
     with FaultServer(files={"/a.png": [first, first, reply(200, png())]}) as server:
         server._script = [reply(200, answer(f"{server.origin}/a.png"))]
         assert case.generate(case.client(server.url), "a fox").images[0].read() == png()
@@ -461,7 +461,7 @@ def test_50_a_used_operation_id_with_another_request_sends_nothing(case: Case) -
     case.is_paid()
 
 
-def test_51_an_equal_request_while_one_is_uncertain_sends_nothing_and_says_the_same(case: Case) -> None:
+def test_51_a_request_identical_to_an_uncertain_one_sends_nothing_and_raises_the_same(case: Case) -> None:
     with FaultServer(drop, GOOD) as server:
         first = case.fails(server.url, errors.PaymentUncertainError)
         again = case.fails(server.url, errors.PaymentUncertainError)
@@ -492,7 +492,7 @@ def test_53_an_unknown_price_is_refused_before_anything_is_sent(case: Case) -> N
     case.is_refused(error)
 
 
-def test_54_a_named_budget_keeps_its_hold_over_a_restart(case: Case, tmp_path: Path) -> None:
+def test_54_a_named_budget_keeps_its_reservation_after_a_restart(case: Case, tmp_path: Path) -> None:
     case.budget = Budget(max_images=2, max_usd=1, name="team")
     with FaultServer(drop, GOOD) as server:
         case.is_uncertain(case.fails(server.url, errors.PaymentUncertainError))
