@@ -1,49 +1,130 @@
-"""Image blocks of messages, in every form that LangChain and its front ends use, as one source string.
+"""Image blocks of messages, in every form that providers and front ends write, as one source.
 
-The forms were read in langchain-core 1.7.2 (`messages/content.py`), the OpenAI and Google converters, and
-LangChain.js: v1 `image`, `image_url` as a dict and as a string, `input_image`, `media`, and `mimeType` + `data`.
+The forms were read in langchain-core 1.8 (`messages/content.py` and its translators), the converters of OpenAI,
+Anthropic, Google and Bedrock, LangChain.js, the AI SDK's UI messages, AG-UI and MCP (2026-11). A label does not decide:
+a file whose bytes are an image is one, whatever it is called.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import binascii
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-
-IMAGE_BLOCK_TYPES = frozenset({"image", "image_url", "input_image", "media"})
+IMAGE_TYPES = frozenset({"image", "image_url", "input_image"})
+FILE_TYPES = frozenset({"file", "input_file", "media", "binary", "resource", "document"})
+# Where a block keeps what it is about: in a dict of its own, or in itself.
+_NESTED = (
+    *("source", "image_url", "image", "file", "inline_data", "inlineData", "file_data", "fileData", "resource"),
+    *("input_image", "value"),
+)
+_DATA = ("base64", "data", "bytes", "file_data", "fileData", "blob", "value", "image")
+_URLS = ("url", "image_url", "uri", "file_uri", "fileUri", "file_url", "image", "value")
+_MIME_TYPES = ("mime_type", "mimeType", "media_type", "mediaType", "contentType", "format")
+_IMAGE_ENDING = re.compile(r"\.(?:png|jpe?g|webp|bmp|gif|heic|heif|avif|tiff?)(?:[?#]|$)", re.IGNORECASE)
+_BASE64 = re.compile(r"[A-Za-z0-9+/_=\s-]{16,}")
+_SNIFFED = 64  # characters of base64, which hold 48 bytes: enough for every signature
+_DEPTH = 4
 
 
 def is_image_block(block: object) -> bool:
     """Say whether a content block of a message shows an image."""
-    if not isinstance(block, dict):
+    if not isinstance(block, Mapping):
         return False
-    mime_type = _first(block, "mime_type", "mimeType", "media_type")
-    if mime_type is not None and not str(mime_type).lower().startswith("image/"):
+    block = _unwrap(block)
+    kind, mime_type = block.get("type"), _find_mime_type(block)
+    if kind is not None and not isinstance(kind, str):
         return False
-    kind = block.get("type")
-    if kind == "media":
-        return mime_type is not None
-    return isinstance(kind, str) and kind in IMAGE_BLOCK_TYPES
+    if mime_type is not None and mime_type.startswith("image"):
+        return kind is None or kind in IMAGE_TYPES | FILE_TYPES
+    if kind in IMAGE_TYPES:  # labelled as an image, whose MIME type may be wrong or missing
+        return mime_type is None or not mime_type.startswith(("audio/", "video/", "text/")) or _looks_like_image(block)
+    if kind in FILE_TYPES or (kind is None and any(isinstance(block.get(key), Mapping) for key in _NESTED)):
+        return _looks_like_image(block)
+    return False
 
 
 def block_source(block: Mapping[str, Any]) -> str | bytes | None:
     """Return what an image block holds: a URL, a data URI, bytes, or None for a `file_id` or nothing at all."""
-    nested = block.get("source")
-    if isinstance(nested, dict):  # Anthropic: {"type": "image", "source": {"type": "base64", ...}}
-        return block_source({"mime_type": nested.get("media_type"), **nested})
-    shown = _first(block, "image_url", "image")
-    if isinstance(shown, dict):
-        shown = shown.get("url")
-    data = _first(block, "base64", "data")
-    if isinstance(data, bytes):
+    return _find_source(_unwrap(block), _DEPTH)
+
+
+def _unwrap(block: Mapping[str, Any]) -> Mapping[str, Any]:
+    # LangChain keeps what it does not know as {"type": "non_standard", "value": {...}}.
+    value = block.get("value")
+    return value if block.get("type") == "non_standard" and isinstance(value, Mapping) else block
+
+
+def _find_source(block: Mapping[str, Any], depth: int) -> str | bytes | None:
+    candidates = [_read_data(block, key) for key in _DATA]
+    candidates += [url if isinstance(url := block.get(key), str) and url else None for key in _URLS]
+    source = next((candidate for candidate in candidates if candidate is not None), None)
+    if source is not None or depth == 0:
+        return source
+    nested = [block.get(key) for key in _NESTED]
+    sources = (
+        _find_source({**_inherit_mime_type(block), **value}, depth - 1)
+        for value in nested
+        if isinstance(value, Mapping)
+    )
+    return next((source for source in sources if source is not None), None)
+
+
+def _read_data(block: Mapping[str, Any], key: str) -> str | bytes | None:
+    """Return bytes, or base64 as a data URI; None for a URL, an id or nothing."""
+    data = block.get(key)
+    if isinstance(data, bytes | bytearray | memoryview):
+        return bytes(data) or None
+    if not isinstance(data, str) or not data or data[:4].lower() == "http":
+        return None
+    if data[:5].lower() == "data:":
         return data
-    if isinstance(data, str) and data:
-        mime_type = _first(block, "mime_type", "mimeType", "media_type") or "image/png"
-        return data if data.startswith("data:") else f"data:{mime_type};base64,{data}"
-    url = shown if shown is not None else _first(block, "url", "file_uri")
-    return url if isinstance(url, str) and url else None
+    if key in _URLS and _BASE64.fullmatch(data[:256]) is None:
+        return None
+    return f"data:{_find_mime_type(block) or 'image/png'};base64,{data}"
+
+
+def _inherit_mime_type(block: Mapping[str, Any]) -> dict[str, str]:
+    mime_type = _find_mime_type(block)
+    return {} if mime_type is None else {"mime_type": mime_type}
+
+
+def _find_mime_type(block: Mapping[str, Any], depth: int = _DEPTH) -> str | None:
+    for key in _MIME_TYPES:
+        mime_type = block.get(key)
+        if isinstance(mime_type, str) and mime_type:
+            # Bedrock writes a format alone, and some front ends `image` or `image/*`.
+            mime_type = mime_type.lower().strip()
+            return f"image/{mime_type}" if key == "format" and "/" not in mime_type else mime_type
+    nested = (block.get(key) for key in _NESTED if depth)
+    types = (_find_mime_type(value, depth - 1) for value in nested if isinstance(value, Mapping))
+    return next((mime_type for mime_type in types if mime_type), None)
+
+
+def _looks_like_image(block: Mapping[str, Any]) -> bool:
+    source = _find_source(block, _DEPTH)
+    if isinstance(source, bytes):
+        return has_image_signature(source)
+    if source is None:
+        return False
+    if source[:5].lower() != "data:":
+        return _IMAGE_ENDING.search(source) is not None
+    _, _, body = source.partition(",")
+    text = "".join(body[: 2 * _SNIFFED].split())[:_SNIFFED].translate(str.maketrans("-_", "+/"))
+    try:
+        return has_image_signature(binascii.a2b_base64(text[: len(text) // 4 * 4]))
+    except binascii.Error:
+        return False
+
+
+def has_image_signature(data: bytes) -> bool:
+    """Say whether bytes begin as the image formats do that people attach."""
+    return (
+        data.startswith((b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\x00", b"MM\x00*"))
+        or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
+        or (data[4:8] == b"ftyp" and data[8:12] in {b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif", b"avis"})
+    )
 
 
 def find_text(content: object) -> str:
@@ -52,10 +133,10 @@ def find_text(content: object) -> str:
         return content
     if not isinstance(content, list):
         return ""
-    return "\n".join(_texts(content))
+    return "\n".join(_find_texts(content))
 
 
-def _texts(blocks: Iterable[object]) -> Iterable[str]:
+def _find_texts(blocks: list[object]) -> Iterator[str]:
     for block in blocks:
         if isinstance(block, str):
             yield block
@@ -63,7 +144,3 @@ def _texts(blocks: Iterable[object]) -> Iterable[str]:
             text = block.get("text")
             if isinstance(text, str):
                 yield text
-
-
-def _first(block: Mapping[str, Any], *keys: str) -> Any:
-    return next((block[key] for key in keys if block.get(key) is not None), None)

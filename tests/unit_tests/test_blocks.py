@@ -18,6 +18,13 @@ DATA = "iVBORw0KGgo="
 PNG_URI = f"data:image/png;base64,{DATA}"
 JPEG_URI = f"data:image/jpeg;base64,{DATA}"
 
+OCTETS, PDF_TYPE = "application/octet-stream", "application/pdf"
+
+
+def _label(data: str, mime_type: str) -> str:
+    return f"data:{mime_type};base64,{data}"
+
+
 FORMS: dict[str, tuple[dict[str, Any], str | bytes]] = {
     "v1 url": ({"type": "image", "url": URL}, URL),
     "v1 url that is a data URI": ({"type": "image", "url": JPEG_URI}, JPEG_URI),
@@ -45,16 +52,57 @@ FORMS: dict[str, tuple[dict[str, Any], str | bytes]] = {
     "LangChain.js url": ({"type": "image", "mimeType": "image/png", "url": URL}, URL),
     "Wan's own part": ({"type": "image", "image": URL}, URL),
     "bytes": ({"type": "image", "base64": b"\x89PNG"}, b"\x89PNG"),
+    "no label": ({"type": "image", "base64": DATA, "mime_type": "application/octet-stream"}, _label(DATA, OCTETS)),
+    "half a label": ({"type": "image", "base64": DATA, "mime_type": "image"}, _label(DATA, "image")),
+    "star": ({"type": "image", "base64": DATA, "mime_type": "image/*"}, _label(DATA, "image/*")),
+    "image labelled as a PDF": (
+        {"type": "image", "mime_type": "application/pdf", "base64": DATA},
+        _label(DATA, PDF_TYPE),
+    ),
+    "file": ({"type": "file", "base64": DATA, "mime_type": "image/png"}, PNG_URI),
+    "file without a label": ({"type": "file", "base64": DATA, "mime_type": OCTETS}, _label(DATA, OCTETS)),
+    "file by URL": ({"type": "file", "url": URL}, URL),
+    "OpenAI file": ({"type": "file", "file": {"file_data": PNG_URI, "filename": "a.png"}}, PNG_URI),
+    "OpenAI file without a type": (
+        {"type": "file", "file": {"file_data": f"data:;base64,{DATA}"}},
+        f"data:;base64,{DATA}",
+    ),
+    "OpenAI input_file": ({"type": "input_file", "file_data": JPEG_URI, "filename": "a.jpg"}, JPEG_URI),
+    "Google inline_data": ({"inline_data": {"mime_type": "image/jpeg", "data": DATA}}, JPEG_URI),
+    "Google inlineData": ({"inlineData": {"mimeType": "image/jpeg", "data": DATA}}, JPEG_URI),
+    "Google file_data": ({"file_data": {"mime_type": "image/png", "file_uri": URL}}, URL),
+    "media with an image inside": ({"type": "media", "data": DATA}, PNG_URI),
+    "Bedrock": ({"image": {"format": "jpeg", "source": {"bytes": b"\xff\xd8\xff"}}}, b"\xff\xd8\xff"),
+    "Bedrock with a type": ({"type": "image", "image": {"format": "png", "source": {"bytes": b"\x89PNG"}}}, b"\x89PNG"),
+    "Bedrock base64": ({"image": {"format": "jpeg", "source": {"bytes": DATA}}}, JPEG_URI),
+    "AI SDK file": ({"type": "file", "mediaType": "image/png", "url": PNG_URI}, PNG_URI),
+    "AI SDK image": ({"type": "image", "image": f"{DATA}AAAA", "mediaType": "image/png"}, f"{PNG_URI}AAAA"),
+    "AG-UI binary": ({"type": "binary", "mimeType": "image/jpeg", "data": DATA}, JPEG_URI),
+    "AG-UI image": (
+        {"type": "image", "source": {"type": "data", "value": f"{DATA}AAAA", "mimeType": "image/png"}},
+        f"{PNG_URI}AAAA",
+    ),
+    "AG-UI URL": ({"type": "image", "source": {"type": "url", "value": URL}}, URL),
+    "MCP": ({"type": "image", "data": DATA, "mimeType": "image/png"}, PNG_URI),
+    "MCP resource": (
+        {"type": "resource", "resource": {"blob": DATA, "mimeType": "image/png", "uri": "x://1"}},
+        PNG_URI,
+    ),
+    "not standard": ({"type": "non_standard", "value": {"type": "input_image", "image_url": URL}}, URL),
+    "no type": ({"image_url": {"url": URL}}, URL),
 }
 
+PDF = "JVBERi0xLjcKJeLjz9MK"
 NO_IMAGES = {
     "text": {"type": "text", "text": "hello"},
     "audio": {"type": "audio", "base64": DATA, "mime_type": "audio/wav"},
-    "file": {"type": "file", "base64": DATA, "mime_type": "application/pdf"},
-    "video media": {"type": "media", "mime_type": "video/mp4", "data": DATA},
-    "media without a type": {"type": "media", "data": DATA},
-    "image with another type's label": {"type": "image", "mime_type": "application/pdf", "base64": DATA},
-    "no type": {"image_url": {"url": URL}},
+    "file": {"type": "file", "base64": PDF, "mime_type": "application/pdf"},
+    "file without a type": {"type": "file", "file": {"file_data": f"data:;base64,{PDF}", "filename": "a.pdf"}},
+    "video media": {"type": "media", "mime_type": "video/mp4", "data": PDF},
+    "media without a type": {"type": "media", "data": PDF},
+    "file of a provider": {"type": "file", "file_id": "file-1"},
+    "document by URL": {"type": "file", "url": "https://example.com/a.pdf"},
+    "video labelled as an image": {"type": "image", "mime_type": "video/mp4", "base64": PDF},
     "tool use": {"type": "tool_use", "id": "1", "name": "x", "input": {}},
     "reasoning": {"type": "reasoning", "reasoning": "hm"},
     "empty": {},
