@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -25,8 +26,14 @@ LOADED = [
     "tests.support.processes",
 ]
 
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(LOADED)
+_fork_server = multiprocessing.get_context("forkserver")
+_fork_server.set_forkserver_preload(LOADED)
+_pid = os.getpid()
+
+
+def _context() -> ForkServerContext | SpawnContext:
+    # The mutation tests fork this process, and a child can't ask the fork server of its parent.
+    return _fork_server if os.getpid() == _pid else multiprocessing.get_context("spawn")
 
 
 class Ended(NamedTuple):
@@ -41,11 +48,12 @@ class Program:
     """A program that runs. It reads its arguments from `sys.argv[1:]`, and may print up to 64 KiB."""
 
     def __init__(self, source: str, *arguments: object) -> None:
-        self._stdout, stdout = _context.Pipe(duplex=False)
+        context = _context()
+        self._stdout, stdout = context.Pipe(duplex=False)
         self._folder = tempfile.TemporaryDirectory()
         self._stderr = Path(self._folder.name) / "stderr"
         words = [str(argument) for argument in arguments]
-        self.process = _context.Process(
+        self.process = context.Process(
             target=_execute, args=(source, words, dict(os.environ), stdout, str(self._stderr)), daemon=True
         )
         self.process.start()
