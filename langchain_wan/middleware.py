@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -27,11 +28,11 @@ INTRODUCTION = "These are the newest images, made small:"
 
 
 class WanImageMiddleware(AgentMiddleware[Any, Any, Any]):
-    """Let a vision model see what the tool made, and what each picture that the user attached is called.
+    """Let a vision model see what the tool made, and tell every model what each image that the user attached is called.
 
-    At the time of a model call, thumbnails of the newest images are added in one human message, and the name of each
-    upload before it. The state keeps names only. Nothing is added where the model's profile says that it takes no
-    images; a model without a profile gets them.
+    At the time of a model call, the name of each upload is added as text before it, and thumbnails of the newest images
+    in one human message. The state keeps names only. There are no thumbnails for a model whose profile says that it
+    takes no images; a model whose profile says nothing of images gets them.
 
     Example:
         ```python
@@ -62,34 +63,29 @@ class WanImageMiddleware(AgentMiddleware[Any, Any, Any]):
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any]:
-        """Call the model with the images."""
-        if not _takes_images(request.model):
-            return handler(request)
-        return handler(request.override(messages=self._shown(request)))
+        """Call the model with the names and the images."""
+        return handler(request.override(messages=self._add_images(request)))
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any]:
         """Do what `wrap_model_call` does without blocking the event loop."""
-        if not _takes_images(request.model):
-            return await handler(request)
-        return await handler(request.override(messages=await in_thread(self._shown, request)))
+        return await handler(request.override(messages=await in_thread(self._add_images, request)))
 
-    def _shown(self, request: ModelRequest[Any]) -> list[AnyMessage]:
+    def _add_images(self, request: ModelRequest[Any]) -> list[AnyMessage]:
         try:
             conversations = self._conversations(request)
-            labelled = [_labelled(message, conversations) for message in request.messages]
-            newest = self._newest(conversations)
-        except StoreError:  # a picture that can't be shown is no reason to end a conversation
+            labelled = [_add_labels(message, conversations) for message in request.messages]
+            newest = self._find_newest(conversations) if _takes_images(request.model) else {}
+        except StoreError:  # an image that can't be shown is no reason to end a conversation
             logger.exception("the images of this conversation could not be shown")
             return request.messages
         if not newest:
             return labelled
-        place = _place(next(reversed(newest)), labelled)
-        return [*labelled[:place], _message(newest), *labelled[place:]]
+        return _add_thumbnails(labelled, newest, after_tools=not _is_strict(request.model))
 
     def _conversations(self, request: ModelRequest[Any]) -> list[Conversation]:
-        tools = [self.tool] if self.tool else [one for one in request.tools if isinstance(one, WanImageTool)]
+        tools = [self.tool] if self.tool else [tool for tool in request.tools if isinstance(tool, WanImageTool)]
         runtime = _tool_runtime(request)
         if tools:
             return [tool.conversation(runtime) for tool in tools]
@@ -98,31 +94,41 @@ class WanImageMiddleware(AgentMiddleware[Any, Any, Any]):
             return []
         return [build_conversation(runtime, self.store or WanStore.default(), thread_id, only_shown=False, urls=True)]
 
-    def _newest(self, conversations: Sequence[Conversation]) -> dict[str, dict[str, Any]]:
+    def _find_newest(self, conversations: Sequence[Conversation]) -> dict[str, dict[str, Any]]:
         """Return the blocks of the newest images by their ids, the newest last."""
-        attached = {upload.image_id for one in conversations for upload in one.uploads()}
-        found: dict[str, dict[str, Any]] = {}
+        attached = {upload.image_id for conversation in conversations for upload in conversation.uploads()}
+        blocks: dict[str, dict[str, Any]] = {}
         for image_id in reversed(conversations[0].shown if conversations else {}):
-            known = (one.known(image_id) for one in conversations)
+            known = (conversation.known(image_id) for conversation in conversations)
             image = None if image_id in attached else next(filter(None, known), None)
-            if image is not None and len(found) < self.show_last:
+            if image is not None and len(blocks) < self.show_last:
                 try:
                     source = image if self.store is None else image.attached(self.store)
-                    found[image_id] = source.content_block(self.max_side)
-                except (StoreError, ValueError):  # its bytes are gone, or no picture
+                    blocks[image_id] = source.content_block(self.max_side)
+                except (StoreError, ValueError):  # its bytes are gone, or are not an image
                     logger.warning("%s could not be shown", image_id, exc_info=True)
-        return dict(reversed(found.items()))
+        return dict(reversed(blocks.items()))
 
 
-def _message(blocks: Mapping[str, dict[str, Any]]) -> HumanMessage:
+def _add_thumbnails(
+    messages: list[AnyMessage], blocks: Mapping[str, dict[str, Any]], *, after_tools: bool
+) -> list[AnyMessage]:
     content: list[str | dict[str, Any]] = [{"type": "text", "text": INTRODUCTION}]
     for image_id, block in blocks.items():
         content += [{"type": "text", "text": f"{image_id}:"}, block]
-    return HumanMessage(content, additional_kwargs={"lc_source": "wan_image"})  # nobody said it
+    newest_human = find_newest_human(messages)
+    if not after_tools and newest_human is not None:  # before what the user wrote last, in the same message
+        message = messages[newest_human]
+        own = [{"type": "text", "text": message.content}] if isinstance(message.content, str) else message.content
+        merged = message.model_copy(update={"content": [*content, *own]})
+        return [*messages[:newest_human], merged, *messages[newest_human + 1 :]]
+    index = _find_index(list(blocks)[-1], messages)
+    message = HumanMessage(content, additional_kwargs={"lc_source": "wan_image"})  # nobody wrote it
+    return [*messages[:index], message, *messages[index:]]
 
 
 def _tool_runtime(request: ModelRequest[Any]) -> ToolRuntime[Any, Any]:
-    """Return what a tool of this agent would be given, for functions of the runtime."""
+    """Return what a tool of this agent would get, for functions of the runtime."""
     known: dict[str, Any] = {name: getattr(request.runtime, name, None) for name in _SHARED}
     return ToolRuntime(state=request.state, config=ensure_config(), tool_call_id=None, **known)
 
@@ -132,29 +138,40 @@ _SHARED = ("context", "store", "stream_writer", "execution_info", "server_info")
 
 def _takes_images(model: BaseChatModel) -> bool:
     profile = getattr(model, "profile", None)
-    return not profile or bool(profile.get("image_inputs"))
+    return not isinstance(profile, Mapping) or profile.get("image_inputs") is not False
 
 
-def _labelled(message: AnyMessage, conversations: Sequence[Conversation]) -> AnyMessage:
+# Mistral's models refuse a user message right after a tool message (HTTP 400, code 3230), behind other gateways too:
+# https://github.com/langchain-ai/langchain/issues/22928 (2024-06), https://github.com/NousResearch/hermes-agent/issues/20154
+# (2026-05).
+_STRICT_MODELS = re.compile("mistral|ministral|magistral|devstral|codestral|pixtral|voxtral")
+
+
+def _is_strict(model: BaseChatModel) -> bool:
+    names = (getattr(model, name, None) for name in ("_llm_type", "model_name", "model"))
+    return any(isinstance(name, str) and _STRICT_MODELS.search(name.lower()) for name in names)
+
+
+def _add_labels(message: AnyMessage, conversations: Sequence[Conversation]) -> AnyMessage:
     if not is_human(message) or not isinstance(message.content, list):
         return message
     content: list[str | dict[str, Any]] = []
     for block in message.content:
         if isinstance(block, dict) and is_image_block(block):
-            uploads = [one.upload_of(block) for one in conversations]
-            names = {one.name: None for one in uploads if one is not None and one.problem is None}
+            uploads = [conversation.upload_of(block) for conversation in conversations]
+            names = {upload.name: None for upload in uploads if upload is not None and upload.problem is None}
             content += [{"type": "text", "text": f"{name}:"} for name in names]
         content.append(block)
     return message.model_copy(update={"content": content})
 
 
-def _place(image_id: str, messages: Sequence[AnyMessage]) -> int:
+def _find_index(image_id: str, messages: Sequence[AnyMessage]) -> int:
     """Return where the thumbnails stand: after the answers of the turn that first named the newest image."""
-    asked = find_newest_human(messages)
+    newest_human = find_newest_human(messages)
     named = find_shown_ids(messages).get(image_id)
     if named is None:
-        return len(messages) if asked is None else asked
-    place = named + 1
-    while place < len(messages) and isinstance(messages[place], ToolMessage):
-        place += 1
-    return place
+        return len(messages) if newest_human is None else newest_human
+    index = named + 1
+    while index < len(messages) and isinstance(messages[index], ToolMessage):
+        index += 1
+    return index

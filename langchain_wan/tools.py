@@ -75,7 +75,8 @@ class WanImageTool(WanSettings, BaseTool):
         defaults: Parameters of Wan, such as `{"size": "1K"}`, for each call.
         expose: Parameters of Wan that the language model may set.
         scope: Who shares images: `"thread"`, `"store"`, or a function of the runtime that names the scope.
-        return_to_model: `"url"` shows URLs beside the ids, `"reference"` only the ids; or a function of the result.
+        return_to_model: `"url"` shows URLs beside the ids, `"id"` only the ids, `"thumbnail"` small images too, for
+            providers that take images in tool results; or a function of the result that returns text or blocks.
         artifact_base64: Whether the artifact contains each image in base64; checkpoints and traces then contain it too.
     """
 
@@ -94,7 +95,7 @@ class WanImageTool(WanSettings, BaseTool):
     defaults: dict[str, Any] = Field(default_factory=dict)
     expose: tuple[str, ...] = ()
     scope: Literal["thread", "store"] | Callable[[Any], str] = "thread"
-    return_to_model: Literal["url", "reference"] | Callable[[ImageResult], str] = "url"
+    return_to_model: Literal["url", "id", "thumbnail"] | Callable[[ImageResult], str | list[dict[str, Any]]] = "url"
     artifact_base64: bool = False
 
     # Which of `args_schema` and `description` follow the settings, because the caller did not set them.

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from langchain_wan._call.names import ImageNames
+from langchain_wan.errors import StoreError
 from langchain_wan.models import ImageResult
 from langchain_wan.requests import ImageRequest
 
 logger = logging.getLogger("langchain_wan")
+THUMBNAIL_SIDE = 512  # pixels of the longer side
 
 
 def build_artifact(result: ImageResult, *, with_base64: bool) -> dict[str, Any]:
@@ -26,16 +28,27 @@ def build_content(
     result: ImageResult,
     request: ImageRequest,
     conversation: ImageNames | None,
-    return_to_model: str | Callable[[ImageResult], str],
-) -> str:
-    """Return what the model reads: ids, URLs where it wants them, and what became of the user's uploads."""
+    return_to_model: str | Callable[[ImageResult], str | list[dict[str, Any]]],
+) -> str | list[dict[str, Any]]:
+    """Return what the model reads: ids, URLs or thumbnails where it wants them, and what became of the uploads."""
     if callable(return_to_model):
         try:
             return return_to_model(result)
         except Exception:  # a caller's function must not lose a billed image
             logger.exception("return_to_model failed")
     text = result.describe(url=return_to_model == "url")
-    return "\n".join([text, *_describe_uploads(conversation, request)])
+    text = "\n".join([text, *_describe_uploads(conversation, request)])
+    return [{"type": "text", "text": text}, *_build_thumbnails(result)] if return_to_model == "thumbnail" else text
+
+
+def _build_thumbnails(result: ImageResult) -> Iterator[dict[str, Any]]:
+    for image in result.images:
+        try:
+            block = image.content_block(THUMBNAIL_SIDE)
+        except (StoreError, ValueError):  # its id stands in the text all the same
+            logger.warning("%s could not be shown", image.id, exc_info=True)
+        else:
+            yield from ({"type": "text", "text": f"{image.id}:"}, block)
 
 
 def _describe_uploads(conversation: ImageNames | None, request: ImageRequest) -> list[str]:

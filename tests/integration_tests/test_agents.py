@@ -64,7 +64,7 @@ def test_a_string_is_the_prompt(tool: WanImageTool) -> None:
 
 
 def test_what_the_model_reads_can_be_chosen(sandbox: Sandbox) -> None:
-    reference = WanImageTool(**access(sandbox), return_to_model="reference").invoke({"prompt": "a fox"})
+    reference = WanImageTool(**access(sandbox), return_to_model="id").invoke({"prompt": "a fox"})
     assert "http" not in reference
     assert WanImageTool(**access(sandbox), return_to_model=lambda result: f"made {len(result.images)}").invoke(
         {"prompt": "a fox"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import Callable
 from typing import Any
@@ -102,7 +103,7 @@ class WithProfile(ScriptedChatModel):
 
 @pytest.mark.parametrize(
     ("profile", "sees"),
-    [(None, True), ({"image_inputs": True}, True), ({"image_inputs": False}, False), ({"tool_calling": True}, False)],
+    [(None, True), ({"image_inputs": True}, True), ({"image_inputs": False}, False), ({"tool_calling": True}, True)],
     ids=["unknown", "images", "no images", "says nothing of images"],
 )
 def test_nothing_is_added_for_a_model_without_image_input(
@@ -200,3 +201,62 @@ def test_a_store_that_fails_does_not_end_the_conversation(
     assert "could not be shown" in caplog.text
     with pytest.raises(errors.StoreError):
         tool.store.history()
+
+
+class Strict(WithProfile):
+    """Refuses what Mistral's API answers with 400: a user message right after a tool message."""
+
+    model_name: str = "mistralai/mistral-small-4"
+
+    def _generate(self, messages: list[Any], *args: Any, **kwargs: Any) -> Any:
+        for before, after in itertools.pairwise(messages):
+            assert (before.type, after.type) != ("tool", "human"), "Unexpected role 'user' after role 'tool'"
+        return super()._generate(messages, *args, **kwargs)
+
+
+def test_a_strict_provider_sees_the_images_before_the_newest_question(ask: Ask, tool: WanImageTool) -> None:
+    script = [
+        calls({"prompt": "a red fox"}),
+        lambda seen: calls({"prompt": "night", "images": [ids_in(seen)[0]]}, start=1),
+        AIMessage("Done."),
+    ]
+    model = Strict(script=script)
+    agent = create_agent(model, tools=[tool], middleware=[WanImageMiddleware()])
+    done = ask(agent, HumanMessage("A fox at night."))
+    fox, night = ids_in(done["messages"])
+    assert seen_images(model._seen[1]) == [(f"{fox}:", (512, 512))]
+    assert seen_images(model._seen[2]) == [(f"{fox}:", (512, 512)), (f"{night}:", (512, 512))]
+    assert [message.type for message in model._seen[2]] == ["human", "ai", "tool", "ai", "tool"]
+    newest: Any = model._seen[2][0].content
+    assert newest[-1] == {"type": "text", "text": "A fox at night."}
+    assert done["messages"][0].content == "A fox at night."
+
+
+def test_a_model_that_takes_no_images_is_told_the_names_of_uploads_all_the_same(ask: Ask, tool: WanImageTool) -> None:
+    model = WithProfile(script=[AIMessage("Hello.")], profile={"image_inputs": False})
+    agent = create_agent(model, tools=[tool], middleware=[WanImageMiddleware()])
+    ask(agent, HumanMessage([*attached(png("red")).content, *attached(png("blue")).content[1:]]))
+    blocks: Any = model._seen[0][-1].content
+    texts = [block["text"] for block in blocks if block["type"] == "text"]
+    assert texts[-2:] == ["upload_1:", "upload_2:"]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["blocking", "async"])
+def test_the_result_of_the_tool_can_show_small_images_itself(asynchronous: bool, sandbox: Sandbox) -> None:
+    tool = WanImageTool(**access(sandbox), return_to_model="thumbnail")
+    model = Strict(script=[calls({"prompt": "a fox", "n": 2}), AIMessage("Done.")])
+    agent = create_agent(model, tools=[tool])
+    done = (_ainvoke if asynchronous else _invoke)(agent, HumanMessage("Foxes."))
+    content: Any = next(message for message in done["messages"] if isinstance(message, ToolMessage)).content
+    first, second = ids_in(done["messages"])
+    assert [block["type"] for block in content] == ["text", "text", "image", "text", "image"]
+    assert content[0]["text"].startswith("2 images by wan2.7-image")
+    assert [content[1]["text"], content[3]["text"]] == [f"{first}:", f"{second}:"]
+    assert len(json.dumps(content)) < 100_000
+
+
+def test_a_function_may_return_text_or_blocks_for_the_model(sandbox: Sandbox) -> None:
+    blocks = [{"type": "text", "text": "Two foxes."}]
+    tool = WanImageTool(**access(sandbox), return_to_model=lambda result: blocks)
+    message = tool.invoke({"name": "wan_image", "args": {"prompt": "a fox"}, "id": "c", "type": "tool_call"})
+    assert message.content == blocks
