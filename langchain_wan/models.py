@@ -291,16 +291,17 @@ class ImageResult(BaseModel):
         return HumanMessage(content=[{"type": "text", "text": caption}, *blocks])
 
     @classmethod
-    def from_message(cls, message: ToolMessage, store: ByteSource | None = None) -> Self:
+    def from_message(cls, message: ToolMessage | Mapping[str, Any], store: ByteSource | None = None) -> Self:
         """Read the result back from a tool message's artifact.
 
         Args:
+            message: The message, or the dict that LangGraph's server and its clients make of it.
             store: Where the images find their bytes; None means the default store.
 
         Raises:
             ValueError: The message carries no image result.
         """
-        artifact = getattr(message, "artifact", None)
+        artifact = message.get("artifact") if isinstance(message, Mapping) else getattr(message, "artifact", None)
         if not isinstance(artifact, Mapping) or "images" not in artifact:
             raise ValueError(
                 "this carries no image result: tool.invoke({...}) returns text alone; pass a ToolCall, whose message "

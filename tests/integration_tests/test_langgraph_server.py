@@ -16,9 +16,11 @@ from typing import Any
 
 import httpx
 import pytest
+from langchain_core.runnables import RunnableConfig
+from langgraph.pregel.remote import RemoteGraph
 from langgraph_sdk import get_sync_client
 
-from langchain_wan import WanStore
+from langchain_wan import ImageResult, WanStore
 from langchain_wan.sandbox import Sandbox
 from tests.support.images import png
 from tests.support.services import posts
@@ -150,21 +152,35 @@ def test_uploads_edits_threads_interrupts_forks_and_a_restart_in_langgraphs_serv
         assert first not in refused["content"]
         assert len(posts(service)) == 2
 
+        # The same threads through RemoteGraph, as a graph of another program calls this one.
+        remote = RemoteGraph("agent", sync_client=client)
+        config: RunnableConfig = {"configurable": {"thread_id": annas}}
+        afar = json.dumps({"prompt": "from afar", "images": ["upload_1"]})
+        state: Any = remote.invoke({"messages": [{"role": "user", "content": afar}]}, config)
+        assert image_sent(service) == photo
+        result = ImageResult.from_message(state["messages"][-2], WanStore(tmp_path / "images"))
+        assert result.images[0].read().startswith(b"\x89PNG")
+        afar = json.dumps({"prompt": "from afar", "images": [first]})
+        config = {"configurable": {"thread_id": bens}}
+        state = remote.invoke({"messages": [{"role": "user", "content": afar}]}, config)
+        assert state["messages"][-2]["status"] == "error"
+        assert len(posts(service)) == 3
+
         # Interrupted before the tool runs, and resumed.
         question = {"messages": [{"role": "user", "content": json.dumps({"prompt": "again", "images": [first]})}]}
         client.runs.wait(annas, "agent", input=question, interrupt_before=["tools"])
-        assert len(posts(service)) == 2
-        resumed = newest_tool_message(client.runs.wait(annas, "agent", input=None))
         assert len(posts(service)) == 3
+        resumed = newest_tool_message(client.runs.wait(annas, "agent", input=None))
+        assert len(posts(service)) == 4
         assert resumed["status"] == "success"
 
         # A fork from before that question: the same thread, other words.
         states = client.threads.get_history(annas)
-        before = next(state for state in states if not state["next"] and len(state["values"]["messages"]) == 4)
+        before = next(state for state in states if not state["next"] and len(state["values"]["messages"]) == 8)
         words = {"messages": [{"role": "user", "content": json.dumps({"prompt": "a fork", "images": [first]})}]}
         forked = client.runs.wait(annas, "agent", input=words, checkpoint_id=before["checkpoint"]["checkpoint_id"])
         assert newest_tool_message(forked)["status"] == "success"
-        assert len(posts(service)) == 4
+        assert len(posts(service)) == 5
 
     with server.running() as client:  # another process: ids and uploads are known again
         ask(client, annas, prompt="after the restart", images=["upload_1"])
@@ -174,5 +190,5 @@ def test_uploads_edits_threads_interrupts_forks_and_a_restart_in_langgraphs_serv
         ask(client, annas, prompt="after the restart", images=[first])
         assert image_sent(service) == stored.read()
         assert ask(client, bens, prompt="not hers", images=[first])["status"] == "error"
-        assert len(posts(service)) == 6
+        assert len(posts(service)) == 7
     assert "Blocking call" not in server.log
