@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -18,7 +20,9 @@ from langchain_wan.sandbox.app import Sandbox
 from tests.support.conversations import IMAGE_ID
 from tests.support.services import posts
 
-runner = CliRunner()
+# click below 8.2, which the lowest typer needs, mixes both outputs unless it is told not to.
+SEPARATE: dict[str, Any] = {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}
+runner = CliRunner(**SEPARATE)
 
 
 def test_generate_makes_files_named_by_id_and_an_id_works_in_the_next_command(service: Sandbox, tmp_path: Path) -> None:
