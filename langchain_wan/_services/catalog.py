@@ -68,6 +68,6 @@ def _unknown_price(model: str) -> InvalidImageRequestError:
         )
     return InvalidImageRequestError(
         f"The model {name!r} is not known, and neither is its price.{f' Did you mean {near[0]!r}?' if near else ''}",
-        next_step=f"Use one of {known}, or pass its price: prices={{{name!r}: Decimal(...)}}.",
+        next_step=f"Use one of {known}, or pass its price: prices={{{name!r}: Decimal('0.03')}}, in dollars an image.",
         advice=f"Use one of these models: {known}.",
     )

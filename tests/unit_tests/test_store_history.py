@@ -379,7 +379,7 @@ def test_a_budget_shows_its_limits() -> None:
         ("data:image/png;base64,!", "This can't be stored: not valid base64. Nothing was charged.", "unreadable"),
         (
             "DATA:text/html,x",
-            "This can't be stored: not a base64 data URI of an image. Nothing was charged.",
+            "This can't be stored: not a base64 data URI. Nothing was charged.",
             "unreadable",
         ),
     ],
@@ -417,7 +417,8 @@ def test_the_warning_of_a_full_memory_says_what_to_do_and_comes_once() -> None:
         (
             "wan9",
             "The model 'wan9' is not known, and neither is its price. Nothing was charged. "
-            "Use one of wan2.7-image, wan2.7-image-pro, or pass its price: prices={'wan9': Decimal(...)}.",
+            "Use one of wan2.7-image, wan2.7-image-pro, or pass its price: prices={'wan9': Decimal('0.03')}, "
+            "in dollars an image.",
             "Use one of these models: wan2.7-image, wan2.7-image-pro.",
         ),
     ],
