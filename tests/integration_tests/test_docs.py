@@ -275,7 +275,7 @@ def test_the_table_of_errors_holds_every_error_and_whether_it_was_charged() -> N
 
 
 def test_each_fault_of_the_sandbox_is_listed_with_the_error_that_it_leads_to() -> None:
-    with pytest.raises(ValueError, match="no fault") as refused:
+    with pytest.raises(ValueError, match="not a fault") as refused:
         Sandbox(faults=["nonsense"])
     rows = table("sandbox.md", "name")
     assert list(rows) == str(refused.value).partition("knows: ")[2].split(", ")
