@@ -27,9 +27,9 @@ from pydantic import (
 
 import langchain_wan
 from langchain_wan._concurrency.executor import in_thread
-from langchain_wan._media import data_uri, decode, encode, formats, html
-from langchain_wan.errors import ImageReferenceError, StoreError
-from langchain_wan.requests import ImageRequest, InlineImage, is_pil_image
+from langchain_wan._media import decode, encode, formats, html
+from langchain_wan.errors import StoreError
+from langchain_wan.requests import ImageRequest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 
 CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+IMAGE_ID = re.compile(r"img_[0-9a-hjkmnp-tv-z]{13}")
 
 
 def image_id(sha256: str) -> str:
@@ -354,34 +355,3 @@ class WanEvent(TypedDict, total=False):
     cost_usd: str
     images: list[dict[str, Any]]
     error: dict[str, Any]
-
-
-IMAGE_ID = re.compile(r"img_[0-9a-hjkmnp-tv-z]{13}")
-
-
-def read_source(source: Any) -> bytes:
-    """Return the bytes of an image that code gave; strings open no file and no connection.
-
-    Raises:
-        ImageReferenceError: It is none, or it can't be read.
-    """
-    if isinstance(source, bytes | bytearray | memoryview):
-        return bytes(source)
-    if isinstance(source, GeneratedImage):
-        return source.read()
-    if isinstance(source, InlineImage):
-        return data_uri.decode_data_uri(source.content) if isinstance(source.content, str) else source.content
-    if isinstance(source, Path):
-        try:
-            return source.read_bytes()
-        except OSError as error:
-            raise ImageReferenceError(
-                f"The image file can't be read: {error.strerror}.", reason="unreadable", next_step="Check its path."
-            ) from error
-    if is_pil_image(source):
-        return encode.encode_png(source)
-    if isinstance(source, str) and source[:5].lower() == "data:":
-        return data_uri.decode_data_uri(source)
-    raise ImageReferenceError(
-        "An image to store must be bytes, a Path, a data URI, a Pillow image or a GeneratedImage.", reason="refused"
-    )

@@ -15,11 +15,12 @@ from langchain_wan._concurrency.executor import in_thread
 from langchain_wan._media import decode, formats
 from langchain_wan._storage.money import to_usd
 from langchain_wan._storage.operations import Operation
+from langchain_wan._storage.sources import read_source
 from langchain_wan._storage.states import OPEN_STATES, RESUMABLE_STATES, RUNNING_STATES, UNRESOLVED_STATES
 from langchain_wan._storage.storage import Storage
 from langchain_wan.errors import ImageReferenceError, WanConfigurationError
 from langchain_wan.history import HistoryEntry, Lineage
-from langchain_wan.models import GeneratedImage, read_source
+from langchain_wan.models import GeneratedImage
 from langchain_wan.requests import ImageSource
 
 STORE_VARIABLE = "LANGCHAIN_WAN_STORE"
