@@ -123,7 +123,7 @@ def tokens(base: str, *, small: bool) -> dict[str, Any]:  # noqa: ARG001  nothin
 
     from langchain_wan import WanImageTool
 
-    tool = WanImageTool(**settings(base), return_to_model="reference")
+    tool = WanImageTool(**settings(base), return_to_model="id")
     schema = convert_to_openai_tool(tool)["function"]
 
     def count(text: str) -> int:
@@ -131,7 +131,7 @@ def tokens(base: str, *, small: bool) -> dict[str, Any]:  # noqa: ARG001  nothin
 
     def answer(n: int) -> int:
         mode = settings(f"{base}/m-url4" if n == 4 else base)
-        made = WanImageTool(**mode, return_to_model="reference")
+        made = WanImageTool(**mode, return_to_model="id")
         call = {"type": "tool_call", "id": "1", "name": "wan_image", "args": {"prompt": "a fox", "n": n}}
         return count_tokens_approximately([made.invoke(call)])
 
