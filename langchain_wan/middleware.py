@@ -11,12 +11,12 @@ from langchain.agents.middleware import AgentMiddleware
 from langchain.agents.middleware.types import ModelRequest, ModelResponse
 from langchain.tools import ToolRuntime
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AnyMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AnyMessage, HumanMessage
 from langchain_core.runnables.config import ensure_config
 
 from langchain_wan._concurrency.executor import in_thread
-from langchain_wan._media.blocks import is_image_block
-from langchain_wan._tool.conversation import Conversation, find_newest_human, find_shown_ids, is_human
+from langchain_wan._tool.conversation import Conversation, find_shown_ids
+from langchain_wan._tool.messages import find_newest_human, read_messages
 from langchain_wan._tool.runtime import build_conversation, find_thread
 from langchain_wan.errors import StoreError
 from langchain_wan.store import WanStore
@@ -75,7 +75,7 @@ class WanImageMiddleware(AgentMiddleware[Any, Any, Any]):
     def _add_images(self, request: ModelRequest[Any]) -> list[AnyMessage]:
         try:
             conversations = self._conversations(request)
-            labelled = [_add_labels(message, conversations) for message in request.messages]
+            labelled = _add_labels(request.messages, conversations)
             newest = self._find_newest(conversations) if _takes_images(request.model) else {}
         except StoreError:  # an image that can't be shown is no reason to end a conversation
             logger.exception("the images of this conversation could not be shown")
@@ -92,7 +92,7 @@ class WanImageMiddleware(AgentMiddleware[Any, Any, Any]):
         thread_id = find_thread(runtime)
         if thread_id is None:
             return []
-        return [build_conversation(runtime, self.store or WanStore.default(), thread_id, only_shown=False, urls=True)]
+        return [build_conversation(runtime, self.store or WanStore.default(), thread_id, only_shown=False, urls="pass")]
 
     def _find_newest(self, conversations: Sequence[Conversation]) -> dict[str, dict[str, Any]]:
         """Return the blocks of the newest images by their ids, the newest last."""
@@ -116,7 +116,7 @@ def _add_thumbnails(
     content: list[str | dict[str, Any]] = [{"type": "text", "text": INTRODUCTION}]
     for image_id, block in blocks.items():
         content += [{"type": "text", "text": f"{image_id}:"}, block]
-    newest_human = find_newest_human(messages)
+    newest_human = find_newest_human(read_messages(messages))
     if not after_tools and newest_human is not None:  # before what the user wrote last, in the same message
         message = messages[newest_human]
         own = [{"type": "text", "text": message.content}] if isinstance(message.content, str) else message.content
@@ -152,26 +152,33 @@ def _is_strict(model: BaseChatModel) -> bool:
     return any(isinstance(name, str) and _STRICT_MODELS.search(name.lower()) for name in names)
 
 
-def _add_labels(message: AnyMessage, conversations: Sequence[Conversation]) -> AnyMessage:
-    if not is_human(message) or not isinstance(message.content, list):
+def _add_labels(messages: Sequence[AnyMessage], conversations: Sequence[Conversation]) -> list[AnyMessage]:
+    names: list[dict[int, set[str]]] = [{} for _ in messages]
+    for conversation in conversations:
+        for known, labels in zip(names, conversation.label(messages), strict=True):
+            for block, name in labels.items():
+                known.setdefault(block, set()).add(name)
+    return [_add_label(message, known) for message, known in zip(messages, names, strict=True)]
+
+
+def _add_label(message: AnyMessage, names: Mapping[int, set[str]]) -> AnyMessage:
+    if not names or not isinstance(message.content, list):
         return message
     content: list[str | dict[str, Any]] = []
-    for block in message.content:
-        if isinstance(block, dict) and is_image_block(block):
-            uploads = [conversation.upload_of(block) for conversation in conversations]
-            names = {upload.name: None for upload in uploads if upload is not None and upload.problem is None}
-            content += [{"type": "text", "text": f"{name}:"} for name in names]
+    for index, block in enumerate(message.content):
+        content += [{"type": "text", "text": f"{name}:"} for name in sorted(names.get(index, ()))]
         content.append(block)
     return message.model_copy(update={"content": content})
 
 
 def _find_index(image_id: str, messages: Sequence[AnyMessage]) -> int:
     """Return where the thumbnails stand: after the answers of the turn that first named the newest image."""
-    newest_human = find_newest_human(messages)
-    named = find_shown_ids(messages).get(image_id)
+    known = read_messages(messages)
+    newest_human = find_newest_human(known)
+    named = find_shown_ids(known).get(image_id)
     if named is None:
         return len(messages) if newest_human is None else newest_human
     index = named + 1
-    while index < len(messages) and isinstance(messages[index], ToolMessage):
+    while index < len(messages) and known[index].role == "tool":
         index += 1
     return index

@@ -109,10 +109,10 @@ class WanImageGenerator(SafeFallbacks, WanSettings, RunnableSerializable[Generat
         runtime = find_runtime()
         thread_id = find_thread(runtime)
         scope = "" if self.store.scope else thread_id or ""
-        urls = self.reference_urls != "refuse"
-        conversation = (
-            None if thread_id is None else build_conversation(runtime, self.store, scope, only_shown=False, urls=urls)
-        )
+        conversation = None
+        if thread_id is not None:
+            urls = self.reference_urls
+            conversation = build_conversation(runtime, self.store, scope, only_shown=False, urls=urls)
         return build_call(request, self, runtime, scope=scope, conversation=conversation)
 
     def _add_metadata(self, request: ImageRequest, config: RunnableConfig | None) -> RunnableConfig:

@@ -10,8 +10,11 @@ from typing import Protocol
 from langchain_wan.models import GeneratedImage
 
 UPLOAD = re.compile(r"upload_[1-9][0-9]{0,3}")
-ONLY_A_URL = "it was attached by URL, which is not accepted here: ask the user to attach the image itself"
-ONLY_A_FILE_ID = "it is held by a model provider's file store: ask the user to attach the image itself"
+ASK_TO_ATTACH = "ask the user to attach the picture itself"
+ONLY_A_URL = f"it was attached by URL, which is not accepted here: {ASK_TO_ATTACH}"
+ONLY_A_FILE_ID = f"it is in a model provider's file store: {ASK_TO_ATTACH}"
+NOT_A_WEB_URL = f"its URL is not a valid http(s) URL: {ASK_TO_ATTACH}"
+AT_A_PRIVATE_ADDRESS = f"it is at a private address: {ASK_TO_ATTACH}"
 
 
 @dataclass(frozen=True)
@@ -23,12 +26,14 @@ class Upload:
         image_id: The id under which it is stored.
         url: Where it is, if it was attached by URL and not downloaded yet.
         problem: Why it can't be used.
+        is_ambiguous: Whether that is because the name can mean several images.
     """
 
     name: str
     image_id: str | None = None
     url: str | None = None
     problem: str | None = None
+    is_ambiguous: bool = False
 
 
 class ImageNames(Protocol):
@@ -42,6 +47,10 @@ class ImageNames(Protocol):
         """Note under which id an upload is stored whose URL was downloaded."""
         ...
 
+    def failed(self, name: str, problem: str) -> None:
+        """Record why an upload can never be used."""
+        ...
+
     def known(self, image_id: str) -> GeneratedImage | None:
         """Return the image with this id that may be named here, or None."""
         ...
@@ -51,7 +60,7 @@ class ImageNames(Protocol):
         ...
 
     def at_url(self, url: str) -> str | None:
-        """Return the id or name of what a URL shows in this conversation, or None."""
+        """Return the id, upload name or whole URL of what a URL shows in this conversation, or None."""
         ...
 
     def uploads(self) -> list[Upload]:

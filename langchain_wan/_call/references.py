@@ -1,7 +1,7 @@
 """What a caller or a model names as an input image, turned into bytes or a URL for the wire.
 
-Strict patterns tell what a string is; it never opens a file. Whatever a model names and may not have is refused with
-one short text, so that a refusal reveals nothing.
+Strict patterns tell what a string is; it never opens a file. A refusal says which input was meant and what may be used
+instead. It reveals nothing of other conversations, nor of what answers at an address.
 """
 
 from __future__ import annotations
@@ -14,22 +14,30 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from langchain_wan._call.names import ONLY_A_FILE_ID, UPLOAD, ImageNames
+from langchain_wan._call.names import ASK_TO_ATTACH, ONLY_A_FILE_ID, UPLOAD, ImageNames
 from langchain_wan._media import decode, encode, formats
 from langchain_wan._media.large_json import Whole
 from langchain_wan._net.addresses import RefusedAddressError, is_well_formed, parse_target
-from langchain_wan._net.messages import Outcome, Reply
+from langchain_wan._net.messages import NotSent, Outcome, Reply
 from langchain_wan._storage.sources import read_source
 from langchain_wan._storage.storage import Storage
 from langchain_wan.errors import ImageReferenceError, StoreError
 from langchain_wan.models import IMAGE_ID, GeneratedImage, image_id
-from langchain_wan.requests import InlineImage
+from langchain_wan.requests import InlineImage, describe_source
 from langchain_wan.settings import ReferenceUrls
 
 MAX_MODEL_DATA_URI = 64_000  # characters: a model that writes more invents it
 MAX_TOTAL_BYTES = 24_000_000
 
 BASE64_BYTES = 3 * 2**18
+LONGEST_LABEL = 60
+
+# What a model reads. One text for every URL: it must not learn what answers where.
+NOT_HERE = "no image of this conversation has this name"
+NOT_A_REFERENCE = "it is not an image id, an upload name or a URL"
+UNUSABLE_URL = "this URL can't be used"
+UNUSABLE_DATA = "it is not an image that can be read"
+NO_DOWNLOAD = "it could not be downloaded"
 
 _URL_START = re.compile(r"https?://", re.IGNORECASE)
 
@@ -43,6 +51,7 @@ class Reference:
         fetch: A URL that must be downloaded first.
         of_service: Whether that URL was a result of the service; the download must be the image `image_id`.
         upload: The name of the upload that it is.
+        label: What errors call it.
     """
 
     data: bytes | None = field(default=None, repr=False)
@@ -53,6 +62,7 @@ class Reference:
     fetch: str | None = None
     of_service: bool = False
     upload: str | None = None
+    label: str = ""
 
     def usable_url(self, now: datetime) -> str | None:
         """Return the URL if the service can still fetch it."""
@@ -70,12 +80,14 @@ class Naming:
         urls: What is done with http(s) URLs.
         by_model: Whether a language model wrote the strings.
         conversation: What is called so in a conversation; None means every id that the store's view knows.
+        label: What errors call the input that is being resolved.
     """
 
     storage: Storage
     urls: ReferenceUrls = "pass"
     by_model: bool = False
     conversation: ImageNames | None = None
+    label: str = "An input image"
 
     def known(self, image_id: str) -> GeneratedImage | None:
         """Return the image with this id that may be named, or None."""
@@ -88,7 +100,8 @@ def resolve(sources: Iterable[Any], naming: Naming) -> list[Reference]:
     Raises:
         ImageReferenceError: One of them is unknown, refused or unreadable.
     """
-    return [_resolve(source, naming) for source in sources]
+    labelled = [(source, _label(index, source)) for index, source in enumerate(sources)]
+    return [replace(_resolve(source, replace(naming, label=label)), label=label) for source, label in labelled]
 
 
 def from_download(reference: Reference, outcome: Outcome, naming: Naming) -> Reference:
@@ -98,20 +111,43 @@ def from_download(reference: Reference, outcome: Outcome, naming: Naming) -> Ref
         ImageReferenceError: There are no bytes, they are not an image, or another image than was meant. The model is
             told the same for each, and for a URL that may not be dialled: it must not learn what answers where.
     """
-    if not isinstance(outcome, Reply):
-        raise _refused(naming, f"its URL could not be downloaded: {outcome.reason}", "unreadable")
-    if outcome.status != 200:  # noqa: PLR2004  OK
-        raise _refused(naming, f"its URL answered HTTP {outcome.status}", "unreadable")
-    data = outcome.body
-    if not reference.of_service:
+    naming = replace(naming, label=reference.label or naming.label)
+    problem = _find_problem(outcome)
+    if problem is not None:
+        raise _refuse_download(reference, naming, *problem)
+    data = outcome.body if isinstance(outcome, Reply) else b""
+    if reference.of_service:
+        # A client can post messages that name any id beside any URL: only the bytes say which image it is.
+        if image_id(hashlib.sha256(data).hexdigest()) != reference.image_id:
+            raise _refuse(naming, f"the URL of {reference.image_id} shows something else", "unknown", NOT_HERE)
+        return replace(_from_bytes(data, naming, url=reference.fetch), label=reference.label)
+    try:
         downloaded = _from_bytes(data, naming, url=reference.fetch)
-        if reference.upload is not None and naming.conversation is not None and downloaded.image_id is not None:
-            naming.conversation.downloaded(reference.upload, downloaded.image_id)
-        return downloaded
-    # A client can post messages that name any id beside any URL: only the bytes say which image it is.
-    if image_id(hashlib.sha256(data).hexdigest()) != reference.image_id:
-        raise _refused(naming, f"the URL of {reference.image_id} shows something else", "unknown")
-    return _from_bytes(data, naming, url=reference.fetch)
+    except ImageReferenceError as error:
+        raise _refuse_download(reference, naming, f"what its URL shows: {error.__cause__}", lasting=True) from error
+    if reference.upload is not None and naming.conversation is not None and downloaded.image_id is not None:
+        naming.conversation.downloaded(reference.upload, downloaded.image_id)
+    return replace(downloaded, label=reference.label)
+
+
+def _find_problem(outcome: Outcome) -> tuple[str, bool] | None:
+    """Return why a download has no bytes and whether it stays so, or None."""
+    if not isinstance(outcome, Reply):
+        lasting = isinstance(outcome, NotSent) and not outcome.transient
+        return f"its URL could not be downloaded: {outcome.reason}", lasting
+    if outcome.status == 200:  # noqa: PLR2004  OK
+        return None
+    lasting = outcome.status < 500 and outcome.status != 429  # noqa: PLR2004  what a server may answer otherwise later
+    return f"its URL answered HTTP {outcome.status}", lasting
+
+
+def _refuse_download(reference: Reference, naming: Naming, why: str, lasting: bool) -> ImageReferenceError:
+    if reference.upload is None or naming.conversation is None:
+        return _refuse(naming, why, "unreadable", NOT_HERE if reference.of_service else UNUSABLE_URL)
+    if lasting:
+        naming.conversation.failed(reference.upload, f"{NO_DOWNLOAD}: {ASK_TO_ATTACH}")
+    then = ASK_TO_ATTACH if lasting else "try again later"
+    return _refuse(naming, why, "unreadable", f"{NO_DOWNLOAD}: {then}", instead_of=reference.upload)
 
 
 def fit(references: Sequence[Reference]) -> list[Reference]:
@@ -153,11 +189,11 @@ def _resolve(source: Any, naming: Naming) -> Reference:
     if isinstance(source, GeneratedImage):
         return _from_stored(source, naming)
     if naming.by_model and isinstance(source, InlineImage) and len(source.content) > MAX_MODEL_DATA_URI:
-        raise _refused(naming, "a data URI written by the model is too long", "too_large")
+        raise _refuse(naming, "a data URI written by the model is too long", "too_large", UNUSABLE_DATA)
     try:
         data = read_source(source)
     except formats.NotAnImageError as error:
-        raise _refused(naming, str(error), "unreadable") from error
+        raise _refuse(naming, str(error), "unreadable", UNUSABLE_DATA) from error
     return _from_bytes(data, naming)
 
 
@@ -167,13 +203,13 @@ def _named(name: str, naming: Naming) -> Reference:
     if IMAGE_ID.fullmatch(name):
         return _from_id(name, naming)
     if not _URL_START.match(name) or not is_well_formed(name):
-        raise _refused(naming, "it is not an id, a data URI or an http(s) URL", "unknown")
+        raise _refuse(naming, "it is not an id, a data URI or an http(s) URL", "unknown", NOT_A_REFERENCE)
     # Models drop the signature of a URL that they copy: the stored bytes are meant, and never expire.
     stored = naming.storage.find_by_url(name)
     if stored is not None and naming.known(stored.id) is not None:
         return _from_stored(stored, naming)
     meant = None if naming.conversation is None else naming.conversation.at_url(name)
-    return _from_url(name, naming) if meant is None else _named(meant, naming)
+    return _from_url(meant or name, naming) if meant is None or _URL_START.match(meant) else _named(meant, naming)
 
 
 def _from_id(name: str, naming: Naming) -> Reference:
@@ -184,34 +220,34 @@ def _from_id(name: str, naming: Naming) -> Reference:
     # see what is stored here, so that it is downloaded even where its bytes are known.
     url = None if naming.conversation is None else naming.conversation.carried(name)
     if url is None:
-        raise _refused(naming, f"no image is called {name} here", "unknown")
+        raise _refuse(naming, f"no image is called {name} here", "unknown", NOT_HERE)
     return Reference(fetch=url, of_service=True, image_id=name)
 
 
 def _from_upload(name: str, naming: Naming) -> Reference:
     upload = None if naming.conversation is None else naming.conversation.upload(name)
     if upload is None:
-        raise _refused(naming, f"no image is called {name} here", "unknown")
+        raise _refuse(naming, f"no image is called {name} here", "unknown", NOT_HERE)
     if upload.problem is not None:
         reason = "file_id" if upload.problem == ONLY_A_FILE_ID else "unreadable"
-        raise _refused(naming, f"{name} can't be used: {upload.problem}", reason, advice=f"{name}: {upload.problem}.")
+        raise _refuse(naming, upload.problem, "ambiguous" if upload.is_ambiguous else reason, upload.problem)
     if upload.url is not None:
         return replace(_from_url(upload.url, naming), upload=name)
     stored = naming.storage.get(upload.image_id or "")
     if stored is None:
-        raise _refused(naming, f"{name} was deleted", "unknown")
+        raise _refuse(naming, "it was deleted", "unknown", f"it was deleted: {ASK_TO_ATTACH}", instead_of=name)
     return replace(_from_stored(stored, naming), upload=name)
 
 
 def _from_url(url: str, naming: Naming) -> Reference:
     if naming.urls == "refuse":
-        raise _refused(naming, "URLs are not accepted", "refused")
+        raise _refuse(naming, "URLs are not accepted", "refused", UNUSABLE_URL)
     if naming.urls == "fetch":
         return Reference(fetch=url)  # the guard judges it, and what it redirects to
     try:
         parse_target(url)
     except RefusedAddressError as error:
-        raise _refused(naming, f"the URL may not be used: {error}", "refused") from error
+        raise _refuse(naming, f"the URL may not be used: {error}", "refused", UNUSABLE_URL) from error
     return Reference(url=url)
 
 
@@ -222,7 +258,8 @@ def _from_stored(image: GeneratedImage, naming: Naming) -> Reference:
             data = image.read()  # it may live in another store, or hold its bytes
         except StoreError:
             if image.url is None or (image.expires_at is not None and image.expires_at <= datetime.now(UTC)):
-                raise _refused(naming, f"the bytes of {image.id} are not stored any more", "gone") from None
+                why = f"the bytes of {image.id} are not stored any more"
+                raise _refuse(naming, why, "gone", "it is not stored any more", instead_of=image.id) from None
             return Reference(fetch=image.url, of_service=True, image_id=image.id)
     return Reference(data, image.mime_type, image.url, image.expires_at, image.id)
 
@@ -231,7 +268,7 @@ def _from_bytes(data: bytes, naming: Naming, url: str | None = None) -> Referenc
     try:
         info = decode.inspect(data)
     except formats.NotAnImageError as error:
-        raise _refused(naming, str(error), "unreadable") from error
+        raise _refuse(naming, str(error), "unreadable", UNUSABLE_DATA) from error
     stored = naming.storage.keep(data, info)
     return Reference(data, info.mime_type, url, None, stored.id)
 
@@ -242,18 +279,43 @@ def _wire_form(reference: Reference, max_bytes: int) -> Reference:
     try:
         data, mime_type = encode.wire_form(reference.data, max_bytes=max_bytes)
     except (formats.NotAnImageError, formats.UnfitImageError) as error:
-        name = reference.image_id or "An input image"
-        text = f"{name} can't be used as an input image: {error}."
+        text = f"{reference.label or 'An input image'} can't be used as an input image: {error}."
         raise ImageReferenceError(text, reason="unfit", next_step="Use another image.", advice=text) from error
     return replace(reference, data=data, mime_type=mime_type)
 
 
-def _refused(naming: Naming, why: str, reason: str, *, advice: str | None = None) -> ImageReferenceError:
+def _label(index: int, source: Any) -> str:
+    """Return what errors call an input: an upload name, or its position and value."""
+    name = describe_source(source)
+    if UPLOAD.fullmatch(name):
+        return name
+    name = "".join(char for char in name.partition("?")[0] if char.isprintable())
+    return f"images[{index}] ({name[:LONGEST_LABEL]}{'...' if len(name) > LONGEST_LABEL else ''})"
+
+
+def _shorten(label: str) -> str:
+    # Ids and URLs are not repeated to a model: it could take what a refusal contains for what it may use.
+    position, _, value = label.partition(" (")
+    is_reference = IMAGE_ID.search(value) is not None or _URL_START.match(value) is not None
+    return position if is_reference else label
+
+
+def _refuse(
+    naming: Naming, why: str, reason: str, for_model: str, *, instead_of: str | None = None
+) -> ImageReferenceError:
+    """Return the error of an input that can't be used.
+
+    Args:
+        why: For the operator.
+        for_model: The same for everything that a model must not tell apart.
+        instead_of: A name that is not offered.
+    """
     names = [] if naming.conversation is None else naming.conversation.names()
+    names = [name for name in names if name != instead_of]
     listed = f" You can use: {', '.join(names)}." if names else ""
     return ImageReferenceError(
-        f"An input image can't be used: {why}.",
+        f"{naming.label} can't be used: {why}.",
         reason=reason,
         next_step="Pass an id of this store, a Path, bytes, or a public URL.",
-        advice=(advice or "One of `images` can't be used.") + listed,
+        advice=f"{_shorten(naming.label)}: {for_model}.{listed}",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from langchain_wan._net.signed_urls import same_url
@@ -69,32 +69,57 @@ class Catalog:
         with self._database.read() as connection:
             return [row[0] for row in connection.execute(query, (scope, scope, moment))]
 
-    def names(self, scope: str, limit: int = 20) -> list[str]:
-        """Return the names that a scope knows, the newest last."""
-        query = "SELECT name FROM names WHERE scope = ? ORDER BY created_at DESC, rowid DESC LIMIT ?"
+    def names(self, scope: str, limit: int = 20, since: float = 0.0) -> list[str]:
+        """Return the names that a scope has learned since a moment, the newest last."""
+        query = (
+            "SELECT name FROM names WHERE scope = ? AND created_at >= ? ORDER BY created_at DESC, rowid DESC LIMIT ?"
+        )
         with self._database.read() as connection:
-            return [row[0] for row in connection.execute(query, (scope, limit))][::-1]
+            return [row[0] for row in connection.execute(query, (scope, since, limit))][::-1]
 
-    def uploads(self, thread: str) -> dict[str, tuple[int, str]]:
-        """Return number and place of each upload of a conversation by its digest, in order."""
-        query = "SELECT digest, number, place FROM uploads WHERE thread = ? ORDER BY number"
+    def uploads(self, thread: str) -> list[tuple[int, str, str, bool]]:
+        """Return number, digest and location of each upload of a conversation, and whether a model saw its label."""
+        query = "SELECT number, digest, location, labelled FROM uploads WHERE thread = ? ORDER BY number"
         with self._database.read() as connection:
-            return {row[0]: (row[1], row[2]) for row in connection.execute(query, (thread,))}
+            rows = connection.execute(query, (thread,)).fetchall()
+        return [(number, digest, location, bool(labelled)) for number, digest, location, labelled in rows]
 
-    def add_uploads(self, thread: str, places: Mapping[str, str]) -> dict[str, tuple[int, str]]:
-        """Number the uploads that a conversation did not have, and return them all."""
+    def record_uploads(self, thread: str, rows: Iterable[tuple[int, str, str, bool]]) -> None:
+        """Record uploads of a conversation; of one that is recorded, only the label changes."""
         statement = (
-            "INSERT OR IGNORE INTO uploads SELECT ?, ?, coalesce(max(number), 0) + 1, ? FROM uploads WHERE thread = ?"
+            "INSERT INTO uploads (thread, number, digest, location, labelled) VALUES (?,?,?,?,?)"
+            " ON CONFLICT (thread, number) DO UPDATE SET labelled = max(labelled, excluded.labelled)"
         )
         with self._database.transaction() as connection:
-            for digest, place in places.items():
-                connection.execute(statement, (thread, digest, place, thread))
-        return self.uploads(thread)
+            connection.executemany(statement, [(thread, *row) for row in rows])
 
-    def place_upload(self, thread: str, digest: str, place: str) -> None:
+    def locate_upload(self, thread: str, digest: str, location: str) -> None:
         """Record where an upload is now."""
         with self._database.transaction() as connection:
-            connection.execute("UPDATE uploads SET place = ? WHERE thread = ? AND digest = ?", (place, thread, digest))
+            connection.execute(
+                "UPDATE uploads SET location = ? WHERE thread = ? AND digest = ?", (location, thread, digest)
+            )
+
+    def conversation(self, thread: str) -> tuple[float | None, list[str]]:
+        """Return when a conversation began, None if it is not known, and the ids of messages that were seen in it."""
+        query = "SELECT started_at, seen FROM conversations WHERE thread = ?"
+        with self._database.read() as connection:
+            row = connection.execute(query, (thread,)).fetchone()
+        return (None, []) if row is None else (row[0], json.loads(row[1]))
+
+    def begin_conversation(self, thread: str, moment: float) -> None:
+        """Forget the uploads of the conversation that had this thread before."""
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM uploads WHERE thread = ?", (thread,))
+            connection.execute("INSERT OR REPLACE INTO conversations VALUES (?,?,'[]')", (thread, moment))
+
+    def record_seen(self, thread: str, message_ids: Sequence[str]) -> None:
+        """Record the messages by which a conversation is recognised."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO conversations VALUES (?, 0, ?) ON CONFLICT (thread) DO UPDATE SET seen = excluded.seen",
+                (thread, json.dumps(list(message_ids))),
+            )
 
 
 def _facts(row: tuple[str, str | None, str | None]) -> dict[str, Any]:

@@ -60,7 +60,17 @@ _FORMAT_2 = (
     """CREATE INDEX operations_open ON operations (service, scope, fingerprint)
     WHERE state IN ('claimed', 'sending', 'paid', 'partial', 'uncertain')""",
 )
-STEPS = (_FORMAT_1, _FORMAT_2)
+# Format 3: one image may have two numbers, since people count it twice; and a conversation is recognised.
+_FORMAT_3 = (
+    """CREATE TABLE numbered_uploads (
+    thread TEXT NOT NULL, number INTEGER NOT NULL, digest TEXT NOT NULL, location TEXT NOT NULL,
+    labelled INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (thread, number))""",
+    "INSERT OR IGNORE INTO numbered_uploads SELECT thread, number, digest, place, 0 FROM uploads",
+    "DROP TABLE uploads",
+    "ALTER TABLE numbered_uploads RENAME TO uploads",
+    "CREATE TABLE conversations (thread TEXT PRIMARY KEY, started_at REAL NOT NULL, seen TEXT NOT NULL)",
+)
+STEPS = (_FORMAT_1, _FORMAT_2, _FORMAT_3)
 FORMAT = len(STEPS)
 
 

@@ -1,89 +1,133 @@
-"""The images of one conversation: what people attached to it, and what its messages carry.
+"""The images of one conversation: what people attached to it, what its tools made, and what each is called.
 
-Nothing here trusts a message further than a person's words: a client may have posted all of them.
+No message is trusted further than a person's words: a client may have posted all of them.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from langchain_wan._call.names import ONLY_A_FILE_ID, ONLY_A_URL, Upload
-from langchain_wan._media import data_uri, decode, formats
-from langchain_wan._media.blocks import block_source, find_text, is_image_block
-from langchain_wan._net.addresses import is_well_formed
+from langchain_wan._call.names import AT_A_PRIVATE_ADDRESS, NOT_A_WEB_URL, ONLY_A_URL, UPLOAD, Upload
+from langchain_wan._media import data_uri, formats
+from langchain_wan._media.blocks import block_source
+from langchain_wan._net.addresses import RefusedAddressError, is_well_formed, parse_target
 from langchain_wan._net.signed_urls import same_url
-from langchain_wan.models import IMAGE_ID, GeneratedImage
+from langchain_wan._tool.attached import AT, Attached, is_stored, store_source
+from langchain_wan._tool.messages import Message, find_newest_human, read_messages
+from langchain_wan._tool.uploads import Numbered
+from langchain_wan.models import IMAGE_ID, GeneratedImage, image_id
 
 if TYPE_CHECKING:
+    from langchain_wan.settings import ReferenceUrls
     from langchain_wan.store import WanStore
 
-SHOWN_NAMES = 12
+LISTED_NAMES = 12
 
-_AT = "at "  # before a URL, which a client writes: it is not to be taken for an id
+_WEB_URL = re.compile(r"https?://", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class ForeignImage:
+    """An image that another tool or a model made, in the content of its message; `id` is None for a URL."""
+
+    message: int
+    block: int
+    id: str | None
+    source: str | bytes
+
+    @property
+    def name(self) -> str:
+        """What it is called: an id, or a URL without its query."""
+        return self.id or str(self.source).partition("?")[0]
 
 
 class Conversation:
-    """The names that images have in one conversation.
+    """The image references of one conversation.
 
     Args:
         store: A view that knows only the images of the caller's scope.
-        messages: The messages of the state.
-        thread: Names the conversation where it lasts: its uploads keep their numbers when messages are trimmed, and
-            are shared with sub-agents. None counts those that are there.
-        only_shown: Whether an id may be named only if it stands in the messages.
-        urls: Whether a picture may be attached by URL.
+        messages: The messages of the state, in any form; None where the caller does not see them.
+        thread: Names the conversation in the store, which then remembers the numbers of its uploads.
+        nested: Whether it is the conversation of a sub-agent, whose messages are not those of the thread.
+        only_shown: Whether an id may be used only if it stands in the messages.
+        urls: What is done with images that were attached by URL.
     """
 
     def __init__(
         self,
         store: WanStore,
-        messages: Sequence[Any],
+        messages: Sequence[Any] | None,
         thread: str | None,
         *,
+        nested: bool = False,
         only_shown: bool = False,
-        urls: bool = True,
+        urls: ReferenceUrls = "pass",
     ) -> None:
-        self._store, self._messages, self._thread = store, messages, thread
+        self._store, self._thread, self._nested = store, thread, nested
         self._only_shown, self._urls = only_shown, urls
+        self._messages = None if messages is None else read_messages(messages)
 
     def uploads(self) -> list[Upload]:
-        """Return the pictures that people attached, in order; those that are new are stored."""
-        return list(self._uploads.values())
+        """Return the images that people attached, in the order of their numbers; those that are new are stored."""
+        return [self._build_upload(numbered) for numbered in self._attached.all_numbers]
 
     def upload(self, name: str) -> Upload | None:
         """Return the upload with this name, stored again from its message if the store has dropped it."""
-        digest, found = next(((key, one) for key, one in self._uploads.items() if one.name == name), ("", None))
-        if found is not None and found.image_id is not None:
-            stored = self._store.get(found.image_id)
-            if (stored is None or self._store.read(stored.sha256) is None) and digest in self._sources:
-                _place(self._sources[digest], self._store)
-        return found
+        meanings = self._attached.find_meanings(_read_number(name))
+        if len(meanings) > 1:
+            return Upload(name, problem=self._explain_meanings(name, meanings), is_ambiguous=True)
+        if not meanings:
+            return None
+        upload = replace(self._build_upload(meanings[0]), name=name)
+        source = self._attached.sources.get(meanings[0].digest)
+        if upload.image_id is not None and source is not None:
+            stored = self._store.get(upload.image_id)
+            if stored is None or self._store.read(stored.sha256) is None:
+                store_source(source, self._store)
+        return upload
 
-    def upload_of(self, block: Mapping[str, Any]) -> Upload | None:
-        """Return the upload that an image block of a message became."""
-        return self._uploads.get(_digest(block))
+    def label(self, messages: Sequence[Any]) -> list[dict[int, str]]:
+        """Return for each message the names of its images by the index of their block, which a model will now see.
+
+        Args:
+            messages: What the model sees of the conversation.
+        """
+        seen = read_messages(messages)
+        labels = self._attached.label(seen)
+        names = [
+            {block: number.name for block, number in numbers.items() if self._build_upload(number).problem is None}
+            for numbers in labels
+        ]
+        for image in _find_foreign(seen):
+            names[image.message][image.block] = image.name
+        return names
 
     def downloaded(self, name: str, image_id: str) -> None:
-        """Note under which id an upload is stored whose URL was downloaded."""
-        for digest, upload in self._uploads.items():
-            if upload.name == name:
-                self._uploads[digest] = replace(upload, url=None, image_id=image_id)
-                if self._thread is not None:
-                    self._store._storage.catalog.place_upload(self._thread, digest, image_id)
+        """Record under which id an upload by URL is stored."""
+        self._attached.locate(_read_number(name), image_id)
+
+    def failed(self, name: str, problem: str) -> None:
+        """Record why an upload can never be used."""
+        self._attached.locate(_read_number(name), problem)
 
     def known(self, image_id: str) -> GeneratedImage | None:
-        """Return the image with this id that the scope knows and that may be named here, or None."""
+        """Return the image with this id that may be used here, or None; one that another tool made is stored now."""
         self.uploads()  # what was attached is known by its id too
         stored = self._store.get(image_id)
-        return stored if not self._only_shown or image_id in self.shown else None
+        if stored is not None and (not self._only_shown or image_id in self.shown):
+            return stored
+        source = next((image.source for image in self._foreign if image.id == image_id), None)
+        if source is None or not is_stored(store_source(source, self._store)):
+            return None
+        return self._store.get(image_id)
 
     def carried(self, image_id: str) -> str | None:
         """Return the URL of an image that a tool message carries, or None; a client may have made both up."""
@@ -91,132 +135,160 @@ class Conversation:
         return None if image is None else image.url
 
     def at_url(self, url: str) -> str | None:
-        """Return the id or name of what a URL shows in this conversation, or None."""
-        shown = [(image.url, image.id) for image in self._carried.values() if image.url is not None]
-        for digest, upload in self._uploads.items():
-            source = self._sources.get(digest) or upload.url
+        """Return the id, upload name or whole URL of what a URL shows in this conversation, or None."""
+        known = [(image.url, image.id) for image in self._carried.values() if image.url is not None]
+        for numbered in self._attached.all_numbers:
+            source = self._attached.sources.get(numbered.digest) or self._build_upload(numbered).url
             if isinstance(source, str):
-                shown.append((source, upload.name))
-        return same_url(url, shown)
+                known.append((source, self._find_name(numbered)))
+        known += [(image.source, image.source) for image in self._foreign if isinstance(image.source, str)]
+        return same_url(url, known)
 
     def names(self) -> list[str]:
-        """Return what may be named, the newest last, to be listed in a refusal."""
-        attached = [one for one in self.uploads() if one.problem is None and self._is_there(one)]
-        became = {one.image_id for one in attached}
-        stored = self._store._storage.catalog.names(self._store.scope)
-        ids = [name for name in stored if not self._only_shown or name in self.shown]
-        ids += [name for name in self._carried if name not in ids]
-        names = [one.name for one in attached][-SHOWN_NAMES // 2 :]
-        return names + [name for name in ids if name not in became][len(names) - SHOWN_NAMES :]
+        """Return what may be used, the newest last, to be listed in a refusal: nothing of another conversation."""
+        attached = [numbered for numbered in self._attached.all_numbers if self._is_usable(numbered)]
+        stored = self._store._storage.catalog.names(self._store.scope, since=self._attached.started_at)
+        shown = [name for name in self.shown if name in self._carried or self._store.get(name) is not None]
+        ids = [name for name in shown if name not in stored]
+        ids += [name for name in stored if not self._only_shown or name in self.shown]
+        ids += [image.name for image in self._foreign]
+        names = list(dict.fromkeys(self._find_name(numbered) for numbered in attached))[-LISTED_NAMES // 2 :]
+        known = {*names, *(numbered.location for numbered in attached)}
+        others = [name for name in dict.fromkeys(ids) if name not in known]
+        return names + others[len(names) - LISTED_NAMES :]
 
     def unused(self, also: Sequence[str] = ()) -> list[Upload]:
-        """Return what the newest message of a person brought and no call since then has named.
+        """Return what the newest human message brought and no call since then has used.
 
         Args:
-            also: Names that are being used now.
+            also: References that are being used now.
         """
-        newest = find_newest_human(self._messages)
+        messages = self._messages or []
+        newest = find_newest_human(messages)
         if newest is None:
             return []
         used = {*also}
-        for message in self._messages[newest:]:
-            for call in getattr(message, "tool_calls", None) or ():
-                used |= set(_strings(call.get("args")))
+        for message in messages[newest:]:
+            for call in message.tool_calls:
+                used |= set(_find_strings(call.get("args")))
         used |= {self.at_url(name) or name for name in used if name[:4].lower() == "http"}
-        brought = [self.upload_of(block) for block in _image_blocks(self._messages[newest])]
-        return [one for one in brought if one is not None and not used & {one.name, one.image_id}]
+        numbers = [_read_number(name) for name in used if UPLOAD.fullmatch(name)]
+        images = {meaning.image for number in numbers for meaning in self._attached.find_meanings(number)}
+        attached = zip(self._attached.attachments, self._attached.numbers, strict=True)
+        brought = [numbered for attachment, numbered in attached if attachment.message == newest]
+        return [self._build_upload(numbered) for numbered in brought if numbered.image not in used | images]
 
     @cached_property
     def shown(self) -> dict[str, int]:
-        """The ids that stand in the messages, each with the place of the message that had it first."""
-        return find_shown_ids(self._messages)
+        """The ids that stand in the messages, each with the index of the message that had it first."""
+        return find_shown_ids(self._messages or ())
+
+    @cached_property
+    def _attached(self) -> Attached:
+        return Attached(self._store, self._messages, self._thread, self._nested, self.shown)
 
     @cached_property
     def _carried(self) -> dict[str, GeneratedImage]:
         now = datetime.now(UTC)
-        found = (image for message in self._messages for image in _images_of(message))
+        images = (image for message in self._messages or () for image in _read_artifact(message.artifact))
         return {
-            image.id: image for image in found if image.url and (image.expires_at is None or image.expires_at > now)
+            image.id: image for image in images if image.url and (image.expires_at is None or image.expires_at > now)
         }
 
     @cached_property
-    def _sources(self) -> dict[str, str | bytes | None]:
-        blocks = [block for message in self._messages if is_human(message) for block in _image_blocks(message)]
-        return {_digest(block): block_source(block) for block in blocks}
+    def _foreign(self) -> list[ForeignImage]:
+        return _find_foreign(self._messages or ())
 
-    @cached_property
-    def _uploads(self) -> dict[str, Upload]:  # by digest
-        known = {} if self._thread is None else self._store._storage.catalog.uploads(self._thread)
-        new = {digest: _place(source, self._store) for digest, source in self._sources.items() if digest not in known}
-        if self._thread is None:
-            known = {digest: (number, where) for number, (digest, where) in enumerate(new.items(), 1)}
-        elif new:
-            known = self._store._storage.catalog.add_uploads(self._thread, new)
-        return {digest: _upload(number, where, urls=self._urls) for digest, (number, where) in known.items()}
+    def _build_upload(self, numbered: Numbered) -> Upload:
+        if is_stored(numbered.location):
+            return Upload(numbered.name, image_id=numbered.location)
+        if not numbered.location.startswith(AT):
+            return Upload(numbered.name, problem=numbered.location)
+        url = numbered.location.removeprefix(AT)
+        problem = _judge_url(url, self._urls)
+        return Upload(numbered.name, url=url) if problem is None else Upload(numbered.name, problem=problem)
 
-    def _is_there(self, upload: Upload) -> bool:
-        return upload.image_id is None or self._store.get(upload.image_id) is not None
+    def _is_usable(self, numbered: Numbered) -> bool:
+        upload = self._build_upload(numbered)
+        return upload.problem is None and (upload.image_id is None or self._store.get(upload.image_id) is not None)
 
+    def _find_name(self, numbered: Numbered) -> str:
+        """Return the upload name of an image, or its id or URL where the name is ambiguous."""
+        meanings = self._attached.find_meanings(numbered.number)
+        return numbered.name if len(meanings) == 1 else numbered.location.removeprefix(AT)
 
-def find_shown_ids(messages: Sequence[Any]) -> dict[str, int]:
-    """Return the ids that stand in messages, each with the place of the message that had it first."""
-    found: dict[str, int] = {}
-    for place, message in enumerate(messages):
-        ids = [image.id for image in _images_of(message)]
-        for image_id in (*ids, *IMAGE_ID.findall(find_text(getattr(message, "content", "")))):
-            found.setdefault(image_id, place)
-    return found
-
-
-def is_human(message: Any) -> bool:
-    """Say whether a person wrote a message; what middleware inserts, such as a summary, nobody said."""
-    return getattr(message, "type", None) == "human" and "lc_source" not in message.additional_kwargs
-
-
-def find_newest_human(messages: Sequence[Any]) -> int | None:
-    """Return the place of the newest message that a person wrote."""
-    return next((place for place in range(len(messages) - 1, -1, -1) if is_human(messages[place])), None)
+    def _explain_meanings(self, name: str, meanings: Sequence[Numbered]) -> str:
+        recorded = {numbered.image for numbered in self._attached.recorded if numbered.name == name}
+        recorded |= {self._attached.told.get(_read_number(name), "")}
+        choices = [
+            f"{meaning.location.removeprefix(AT).partition('?')[0]} "
+            + (
+                f"(called {name} before)"
+                if meaning.image in recorded
+                else f"(image {_read_number(name)} of those that are attached now)"
+            )
+            for meaning in meanings
+        ]
+        return f"it can mean {' or '.join(choices)}; use the id"
 
 
-def _image_blocks(message: Any) -> list[Mapping[str, Any]]:
-    content = getattr(message, "content", None)
-    return [block for block in content if is_image_block(block)] if isinstance(content, list) else []
+def find_shown_ids(messages: Sequence[Message]) -> dict[str, int]:
+    """Return the ids that stand in messages, each with the index of the message that had it first."""
+    shown: dict[str, int] = {}
+    for index, message in enumerate(messages):
+        ids = [image.id for image in _read_artifact(message.artifact)]
+        for name in (*ids, *IMAGE_ID.findall(message.text)):
+            shown.setdefault(name, index)
+    return shown
 
 
-def _digest(block: Mapping[str, Any]) -> str:
-    source = block_source(block)
-    if source is None:
-        text = f"file {block.get('file_id') or block.get('source')}"
-    elif isinstance(source, bytes):
-        text = base64.b64encode(source).decode()
-    else:  # of a data URI what follows the comma: the same picture has other words before it in other front ends
-        text = source.partition(",")[2] if source[:5].lower() == "data:" else source
-    return hashlib.sha256(text.encode(errors="replace")).hexdigest()
+def _find_foreign(messages: Sequence[Message]) -> list[ForeignImage]:
+    images = []
+    for index, message in enumerate(messages):
+        if message.role not in {"ai", "tool"} or any(_read_artifact(message.artifact)):
+            continue
+        for block_index, block in message.image_blocks:
+            source = block_source(block)
+            name = _identify(source)
+            is_url = isinstance(source, str) and _WEB_URL.match(source) is not None and is_well_formed(source)
+            if source is not None and (name is not None or is_url):
+                images.append(ForeignImage(index, block_index, name, source))
+    return images
 
 
-def _place(source: str | bytes | None, store: WanStore) -> str:
-    """Return what the store keeps of an upload: an id, a URL marked as one, or why it can't be used."""
-    if source is None:
-        return ONLY_A_FILE_ID
-    if isinstance(source, str) and source[:5].lower() != "data:":
-        return _AT + source if is_well_formed(source) else "it is no plain URL"
+def _read_number(name: str) -> int:
+    return int(name.removeprefix("upload_"))
+
+
+def _judge_url(url: str, urls: ReferenceUrls) -> str | None:
+    if urls == "refuse":
+        return ONLY_A_URL
+    if not _WEB_URL.match(url):
+        return NOT_A_WEB_URL
+    if urls == "pass":  # the service fetches it, so that nothing else judges it
+        try:
+            parse_target(url)
+        except RefusedAddressError:
+            return AT_A_PRIVATE_ADDRESS
+    return None
+
+
+def _identify(source: str | bytes | None) -> str | None:
+    """Return the id that an image has when it is stored, or None for what contains no bytes."""
+    if isinstance(source, str) and source[:5].lower() == "data:":
+        return _identify_text(source)
+    return image_id(hashlib.sha256(source).hexdigest()) if isinstance(source, bytes) else None
+
+
+@lru_cache(maxsize=64)
+def _identify_text(text: str) -> str | None:
     try:
-        data = data_uri.decode_data_uri(source) if isinstance(source, str) else source
-        picture = decode.inspect(data)
-    except formats.NotAnImageError as error:
-        return f"it can't be read: {error}"
-    return store._storage.keep(data, picture).id
+        return image_id(hashlib.sha256(data_uri.decode_data_uri(text)).hexdigest())
+    except formats.NotAnImageError:
+        return None
 
 
-def _upload(number: int, where: str, *, urls: bool) -> Upload:
-    name = f"upload_{number}"
-    if where.startswith(_AT):
-        return Upload(name, url=where.removeprefix(_AT)) if urls else Upload(name, problem=ONLY_A_URL)
-    return Upload(name, image_id=where) if IMAGE_ID.fullmatch(where) else Upload(name, problem=where)
-
-
-def _images_of(message: Any) -> Iterator[GeneratedImage]:
-    artifact = getattr(message, "artifact", None)
+def _read_artifact(artifact: Any) -> Iterator[GeneratedImage]:
     images = artifact.get("images") if isinstance(artifact, Mapping) else None
     for facts in images if isinstance(images, list) else ():
         try:
@@ -225,10 +297,10 @@ def _images_of(message: Any) -> Iterator[GeneratedImage]:
             continue
 
 
-def _strings(value: Any) -> Iterator[str]:
+def _find_strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
-        yield from (text for one in value.values() for text in _strings(one))
+        yield from (text for item in value.values() for text in _find_strings(item))
     elif isinstance(value, list | tuple):
-        yield from (text for one in value for text in _strings(one))
+        yield from (text for item in value for text in _find_strings(item))

@@ -17,15 +17,16 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
 
 from langchain_wan._call.fingerprint import compute_fingerprint
-from langchain_wan._tool.conversation import Conversation, find_newest_human
+from langchain_wan._tool.conversation import Conversation
 from langchain_wan._tool.current_call import find_current_call
+from langchain_wan._tool.messages import Message, find_newest_human, read_messages
 from langchain_wan._tool.repeats import count_repeats
 from langchain_wan.errors import WanConfigurationError
 
 if TYPE_CHECKING:
     from langchain_wan._call.job import Call
     from langchain_wan.requests import ImageRequest
-    from langchain_wan.settings import WanSettings
+    from langchain_wan.settings import ReferenceUrls, WanSettings
     from langchain_wan.store import WanStore
 
 
@@ -106,26 +107,34 @@ def warn_about_memory(checkpointer: Any) -> None:
 
 def find_turn(runtime: Any) -> str:
     """Return the id of the newest human message, which lifts the guard against repeats; `""` where it is unknown."""
-    messages = find_messages(runtime) or ()
+    messages = read_messages(find_messages(runtime) or ())
     index = find_newest_human(messages)
     if index is None:
         return ""
-    if index == 0 and "|" in str(find_configurable(runtime).get("checkpoint_ns", "")):
+    if index == 0 and _is_nested(runtime):
         return ""  # the task of a sub-agent: another agent wrote it, and writes it again when the first try failed
     return str(messages[index].id or index)  # the id stays when older messages are trimmed
 
 
-def build_conversation(runtime: Any, store: WanStore, scope: str, *, only_shown: bool, urls: bool) -> Conversation:
+def build_conversation(
+    runtime: Any, store: WanStore, scope: str, *, only_shown: bool, urls: ReferenceUrls
+) -> Conversation:
     """Return the image references of the conversation that a runtime belongs to.
 
     Args:
         only_shown: Whether the scope is wider than the conversation, so that only ids in its messages count.
-        urls: Whether an image may be attached by URL.
+        urls: What is done with images that were attached by URL.
     """
     thread_id = find_thread(runtime)
     view = store.scoped(scope) if scope else store
     thread = None if thread_id is None else json.dumps([view.scope, thread_id])
-    return Conversation(view, find_messages(runtime) or (), thread, only_shown=only_shown, urls=urls)
+    messages, nested = find_messages(runtime), _is_nested(runtime)
+    return Conversation(view, messages, thread, nested=nested, only_shown=only_shown, urls=urls)
+
+
+def _is_nested(runtime: Any) -> bool:
+    """Say whether a graph inside of a graph calls, such as a sub-agent."""
+    return "|" in str(find_configurable(runtime).get("checkpoint_ns", ""))
 
 
 def build_call(
@@ -161,7 +170,7 @@ def derive_operation_id(runtime: Any, scope: str, request: ImageRequest, model: 
     thread_id, configurable = find_thread(runtime), find_configurable(runtime)
     namespace = str(configurable.get("checkpoint_ns", ""))  # in a node, it contains the id of the task
     tool_call_id = getattr(runtime, "tool_call_id", None) or ""
-    caller, calls_with_id = _find_caller(find_messages(runtime) or (), tool_call_id)
+    caller, calls_with_id = _find_caller(read_messages(find_messages(runtime) or ()), tool_call_id)
     if thread_id is None or not (caller or namespace):
         return None
     # A call that is repeated under one id with other arguments is another call.
@@ -172,11 +181,11 @@ def derive_operation_id(runtime: Any, scope: str, request: ImageRequest, model: 
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
-def _find_caller(messages: Sequence[Any], tool_call_id: str) -> tuple[str, int]:
+def _find_caller(messages: Sequence[Message], tool_call_id: str) -> tuple[str, int]:
     """Return the id of the message that contains a tool call, and how many of its calls have this id."""
     # A tool_call_id alone is not unique: some models begin at call_0 in every turn, or in every step.
     for index in range(len(messages) - 1, -1, -1):
-        ids = [call.get("id") for call in getattr(messages[index], "tool_calls", None) or ()]
+        ids = [call.get("id") for call in messages[index].tool_calls]
         if tool_call_id in ids:
             return str(messages[index].id or index), ids.count(tool_call_id)
     return "", 0

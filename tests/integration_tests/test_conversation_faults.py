@@ -282,8 +282,9 @@ class TestMiddleware:
         assert [label for label, _ in seen_images(model._seen[-1])] == [f"{name}:" for name in ids_in(done["messages"])]
 
 
-def test_all_forms_of_an_image_are_one_upload() -> None:
+def test_all_forms_of_an_image_are_one_image_with_a_number_each() -> None:
     from langchain_wan._tool.conversation import Conversation
 
-    (upload,) = Conversation(WanStore(), [HumanMessage([block]) for block in FORMS.values()], "1").uploads()
-    assert upload.name == "upload_1"
+    uploads = Conversation(WanStore(), [HumanMessage([block]) for block in FORMS.values()], "1").uploads()
+    assert [upload.name for upload in uploads] == [f"upload_{number}" for number in range(1, len(FORMS) + 1)]
+    assert len({upload.image_id for upload in uploads}) == 1

@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 from langchain.agents import create_agent
 from langchain.tools import tool as as_tool
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, RemoveMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
-from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from PIL import Image
 
 from langchain_wan import Budget, ImageResult, WanImageTool, WanStore
@@ -151,28 +150,12 @@ def test_an_upload_that_is_no_image_is_refused_and_does_not_shift_the_others(
     assert sent_pictures(sandbox) == [png()]
 
 
-def test_trimming_the_messages_renumbers_nothing(talk: Talk, tool: WanImageTool, sandbox: Sandbox) -> None:
-    first, second = png("red"), png("blue")
-    script = [
-        calls({"prompt": "a", "images": ["upload_1"]}),
-        AIMessage("Done."),
-        calls({"prompt": "b", "images": ["upload_2", "upload_1"]}),
-        AIMessage("Done."),
-    ]
-    agent = create_agent(ScriptedChatModel(script=script), tools=[tool], checkpointer=InMemorySaver())
-    talk(agent, attached(first), THREAD)
-    agent.update_state(THREAD, {"messages": [RemoveMessage(REMOVE_ALL_MESSAGES)]})
-    talk(agent, attached(second), THREAD)
-    assert sent_pictures(sandbox, 0) == [first]
-    assert sent_pictures(sandbox, 1) == [second, first]
-
-
-def test_the_same_picture_attached_twice_is_one_upload(talk: Talk, tool: WanImageTool) -> None:
-    script = [calls({"prompt": "a", "images": ["upload_2"]}), AIMessage("Sorry.")]
-    said = HumanMessage([*attached(PHOTOGRAPH).content, FORMS["image_url string"], FORMS["JavaScript"]])
+def test_the_same_picture_attached_twice_counts_twice(talk: Talk, tool: WanImageTool, sandbox: Sandbox) -> None:
+    script = [calls({"prompt": "a", "images": ["upload_3"]}), AIMessage("Done.")]
+    said = HumanMessage([*attached(PHOTOGRAPH).content, FORMS["image_url string"], *attached(png()).content[1:]])
     (answer,) = answers(talk(create_agent(ScriptedChatModel(script=script), tools=[tool]), said))
-    assert answer.status == "error"
-    assert str(answer.content).endswith("You can use: upload_1.")
+    assert sent_pictures(sandbox) == [png()]
+    assert "not used: upload_1, upload_2." in str(answer.content)
 
 
 @pytest.mark.parametrize(("mode", "status"), [("pass", "success"), ("refuse", "error")])
@@ -203,7 +186,8 @@ def test_a_refusal_lists_the_names_of_this_conversation_and_no_others(talk: Talk
     agent = create_agent(ScriptedChatModel(script=script), tools=[tool], checkpointer=InMemorySaver())
     made, refused = answers(talk(agent, attached(PHOTOGRAPH), THREAD))
     name = ImageResult.from_message(made).images[0].id
-    assert refused.content == f"One of `images` can't be used. You can use: upload_1, {name}."
+    text = "images[0] (the fox): it is not an image id, an upload name or a URL."
+    assert refused.content == f"{text} You can use: upload_1, {name}."
     assert other.id not in str(refused.content)
 
 
@@ -284,7 +268,7 @@ class TestTwoUsersOfOneTool:
         secrets = [result.images[0].id, *result.parents, "upload_1"]
         for secret in secrets:
             (refused,) = self.ask(shared, "ben", [calls({"prompt": "give", "images": [secret]})])
-            assert refused.content == "One of `images` can't be used."
+            assert str(refused.content).endswith(": no image of this conversation has this name.")
             assert refused.artifact["error"]["type"] == "ImageReferenceError"
         assert len(posts(sandbox)) == 1
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import socket
 from collections.abc import Iterator
 from decimal import Decimal
@@ -27,7 +28,11 @@ from tests.support.images import data_uri, png
 from tests.support.services import access, build_client
 
 ONCE = RetryPolicy(attempts=1)
-REFUSAL = "One of `images` can't be used."
+# What a model reads depends on what it wrote, never on what answers at an address.
+REFUSAL = re.compile(
+    r"(images\[[01]\](?: \([^\n]{0,63}\))?|upload_[0-9]+): (it is not an image id, an upload name or a URL"
+    r"|this URL can't be used|it is not an image that can be read|no image of this conversation has this name)\."
+)
 ASYNC = pytest.mark.parametrize("asynchronous", [False, True], ids=["blocking", "async"])
 
 
@@ -96,7 +101,7 @@ REFERENCES = [
 @ASYNC
 @pytest.mark.parametrize(("group", "mode"), REFERENCES)
 def test_a_models_reference(group: str, mode: Any, asynchronous: bool, service: Endpoint, net: Network) -> None:
-    """Refused with one text, as the second of two: nothing is sent or reserved, no internal host is reached."""
+    """Refused by its form, as the second of two: nothing is sent or reserved, no internal host is reached."""
     tool = tool_for(service, reference_urls=mode)
     budget: Any = tool.budget
     good = tool.store.add(png(), scope=tool._own_scope)
@@ -104,7 +109,7 @@ def test_a_models_reference(group: str, mode: Any, asynchronous: bool, service: 
     wrong = []
     for hostile in (text for text in HOSTILE[group] if text not in HARMLESS_AS_ARGUMENTS):
         message = call(tool, [good.id, hostile], asynchronous)
-        if (message.status, message.content) != ("error", REFUSAL):
+        if message.status != "error" or REFUSAL.fullmatch(str(message.content)) is None:
             wrong.append((hostile, message.content))
         if message.artifact["error"]["charged"] != "no" or message.artifact["error"]["type"] != "ImageReferenceError":
             wrong.append((hostile, message.artifact))
@@ -145,7 +150,7 @@ def test_a_result_url_of_the_gateway(group: str, asynchronous: bool, service: En
 def test_a_redirect(location: str, asynchronous: bool, service: Endpoint, net: Network) -> None:
     service.location = location
     refused = call(tool_for(service, reference_urls="fetch"), ["http://public.com/hop"], asynchronous)
-    assert (refused.status, refused.content) == ("error", REFUSAL)
+    assert refused.content == "images[0]: this URL can't be used."
     service.result = "http://public.com/hop"
     client = build_client(service.server, store=WanStore(), download_timeout=5)
     with pytest.raises(errors.PaidButNotRetrievedError):
@@ -230,7 +235,9 @@ def test_internal_networks_can_be_allowed_with_their_names_and_ports(asynchronou
         assert seen.dialled == []
 
 
-def test_every_refusal_is_the_same_and_reveals_nothing(service: Endpoint, net: Network, tmp_path: Path) -> None:
+def test_a_refusal_depends_on_what_the_model_wrote_and_reveals_nothing(
+    service: Endpoint, net: Network, tmp_path: Path
+) -> None:
     """A poisoned page tells the model to pass these, one after the other."""
     secret = tmp_path / "secret.png"
     secret.write_bytes(png())
@@ -250,7 +257,13 @@ def test_every_refusal_is_the_same_and_reveals_nothing(service: Endpoint, net: N
         "upload_1",
     ]
     messages = [call(tool, [reference], asynchronous=False) for reference in poisoned]
-    assert {message.content for message in messages} == {REFUSAL}
+    reasons = [str(message.content).rpartition(": ")[2] for message in messages]
+    assert reasons == [
+        *["it is not an image id, an upload name or a URL."] * 4,
+        *["this URL can't be used."] * 4,
+        *["no image of this conversation has this name."] * 3,
+    ]
+    assert all(REFUSAL.fullmatch(str(message.content)) for message in messages)
     reported = [
         {name: value for name, value in message.artifact["error"].items() if name != "operation_id"}
         for message in messages

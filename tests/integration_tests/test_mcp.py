@@ -70,7 +70,7 @@ async def test_the_text_of_an_error_is_the_advice(sandbox: Sandbox) -> None:
         unknown = await client.call_tool("wan_image", {"prompt": "a fox", "images": ["img_0000000000000"]})
     assert refused.isError
     assert find_text(refused).endswith("The image budget does not allow this call. Tell the user; do not call again.")
-    assert find_text(unknown).endswith("One of `images` can't be used.")
+    assert find_text(unknown).endswith(": no image of this conversation has this name.")
 
 
 async def test_what_only_the_operator_can_mend_is_in_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:

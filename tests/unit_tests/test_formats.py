@@ -286,3 +286,16 @@ def test_raw_answers_in_memory_have_a_cap_too() -> None:
     assert (blobs.raw("a"), blobs.raw("b")) == (None, b"123456")
     blobs.keep_raw("b", b"12345678901")  # the newest is kept, however large
     assert blobs.raw("b") == b"12345678901"
+
+
+def test_the_uploads_of_format_2_keep_their_numbers(tmp_path: Path) -> None:
+    WanStore(tmp_path).history()
+    with sqlite3.connect(tmp_path / "ledger.sqlite3") as connection:
+        connection.executescript(
+            "DROP TABLE uploads; DROP TABLE conversations;"
+            "CREATE TABLE uploads (thread TEXT NOT NULL, digest TEXT NOT NULL, number INTEGER NOT NULL,"
+            " place TEXT NOT NULL, PRIMARY KEY (thread, digest));"
+            "INSERT INTO uploads VALUES ('t', 'd', 2, 'img_0000000000000'); PRAGMA user_version=2;"
+        )
+    connection.close()
+    assert WanStore(tmp_path)._storage.catalog.uploads("t") == [(2, "d", "img_0000000000000", False)]

@@ -1,0 +1,109 @@
+"""The numbers of attached images: `upload_1`, `upload_2`, ...
+
+A person and a model that sees no label count the images in the messages. A store remembers which number an image had
+when it was first seen, so that a name stays where messages are trimmed, summarised or edited. Where the two differ, the
+name is ambiguous. Everything here is plain computation; `conversation.py` reads and stores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from langchain_wan.models import IMAGE_ID
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """An image block in a human message.
+
+    Attributes:
+        message: The index of the message.
+        block: The index of the block in its content.
+        digest: A digest of what the block contains; it names the block's content without keeping it.
+        location: The id of the stored image, a URL with a mark, or why it can't be used.
+    """
+
+    message: int
+    block: int
+    digest: str
+    location: str
+
+    @property
+    def image(self) -> str:
+        """The same for two blocks that show one image: another spelling of its base64 changes the digest."""
+        return _identify(self.digest, self.location)
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """A number that an attached image has.
+
+    Attributes:
+        labelled: Whether `WanImageMiddleware` showed the number to the model beside the image.
+    """
+
+    number: int
+    digest: str
+    location: str
+    labelled: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name that people and models use."""
+        return f"upload_{self.number}"
+
+    @property
+    def image(self) -> str:
+        """The same for two uploads of one image."""
+        return _identify(self.digest, self.location)
+
+
+def _identify(digest: str, location: str) -> str:
+    return location if IMAGE_ID.fullmatch(location) else digest
+
+
+def number_attachments(
+    attachments: Sequence[Attachment], recorded: Iterable[Numbered], told: Mapping[int, str]
+) -> list[Numbered]:
+    """Return the number of each attachment, in order: the one that it had, else its position, else the next one.
+
+    Args:
+        attachments: The image blocks that are in the messages.
+        recorded: The numbers that were given before.
+        told: Image ids by number, as the messages still say.
+    """
+    given = {number: Numbered(number, image_id, image_id) for number, image_id in told.items()}
+    given |= {numbered.number: numbered for numbered in recorded}
+    free = [given[number] for number in sorted(given)]
+    following = max(given, default=0) + 1
+    numbers: list[Numbered] = []
+    for position, attachment in enumerate(attachments, 1):
+        match = next((numbered for numbered in free if numbered.image == attachment.image), None)
+        if match is None:
+            number = position if position not in given else following
+            match = Numbered(number, attachment.digest, attachment.location)
+            given[number], following = match, max(following, number + 1)
+        else:
+            free.remove(match)
+        numbers.append(replace(match, digest=attachment.digest, location=attachment.location))
+    return numbers
+
+
+def find_meanings(
+    number: int, attachments: Sequence[Numbered], recorded: Iterable[Numbered], told: Mapping[int, str]
+) -> dict[str, Numbered]:
+    """Return the images that a number can mean, by what identifies them: none, one, or several.
+
+    Args:
+        attachments: The number of each image block that is in the messages, in order.
+        recorded: The numbers that were given before, those of blocks that are gone among them.
+        told: Image ids by number, as the messages still say.
+    """
+    meanings = [numbered for numbered in (*attachments, *recorded) if numbered.number == number]
+    if number in told:
+        meanings.append(Numbered(number, told[number], told[number]))
+    # Whoever sees no labels counts.
+    if number <= len(attachments) and not attachments[number - 1].labelled:
+        meanings.append(attachments[number - 1])
+    return {meaning.image: meaning for meaning in reversed(meanings)}
