@@ -18,14 +18,14 @@ from rich.table import Table
 from rich.text import Text
 
 from langchain_wan.budget import Budget
-from langchain_wan.cli.output import describe_error, err, out, print_result, report_errors, save_image, show_spinner
+from langchain_wan.cli.output import err, out, print_result, report_errors, save_image, show_spinner
+from langchain_wan.cli.shell_advice import DEFAULT_FOLDER, name_store, to_shell_advice
 from langchain_wan.client import WanClient
 from langchain_wan.models import IMAGE_ID
 from langchain_wan.runnables import build_request
 from langchain_wan.settings import DEFAULT_MODEL, KEY_VARIABLE
 from langchain_wan.store import WanStore
 
-DEFAULT_FOLDER = Path("wan-images")
 Folder = typer.Option("--out", help="Output folder, also the image store.")
 
 app = typer.Typer(help="Make and edit images with Wan 2.7.", no_args_is_help=True, add_completion=False)
@@ -48,16 +48,18 @@ def options(
 
 @app.command()
 def generate(
-    prompt: Annotated[str | None, typer.Argument(help="What to show, or how to change the images.")] = None,
-    n: Annotated[int, typer.Option("-n", min=1, max=4, help="Number of images; each is charged.")] = 1,
+    prompt: Annotated[str | None, typer.Argument(help="Prompt: what to show, or how to change the images.")] = None,
+    n: Annotated[int, typer.Option("-n", min=1, max=4, help="Number of images; each is billed.")] = 1,
     model: Annotated[str, typer.Option(help="Model: wan2.7-image or wan2.7-image-pro.")] = DEFAULT_MODEL,
-    image: Annotated[list[str] | None, typer.Option(help="Input image: file, URL or id. Repeat for several.")] = None,
+    image: Annotated[
+        list[str] | None, typer.Option(help="Input image: file, URL or id; repeat it for several.")
+    ] = None,
     folder: Annotated[Path, Folder] = DEFAULT_FOLDER,
     sandbox: Annotated[bool, typer.Option("--sandbox", help="Use the local sandbox: placeholders, no cost.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     file: Annotated[
         Path | None,
-        typer.Option("--from", help="File with one prompt a line, or .jsonl. Run it again for the rest."),
+        typer.Option("--from", help="File of requests: a prompt a line, or .jsonl. A second run makes the rest."),
     ] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Number of calls at once, with --from.")] = 5,
     max_usd: Annotated[str | None, typer.Option(help="Limit in dollars; with --from for all runs of the file.")] = None,
@@ -68,7 +70,7 @@ def generate(
     if file is not None and as_json:
         raise typer.BadParameter("A batch writes a contact sheet; --json is for a single prompt.", param_hint="--json")
     fields = {"n": n, "model": model, "images": image or []}
-    with report_errors(), ExitStack() as stack:
+    with report_errors(folder), ExitStack() as stack:
         settings = {
             "store": WanStore(folder),
             "budget": _build_budget(max_usd, file),
@@ -96,7 +98,7 @@ def _build_budget(max_usd: str | None, file: Path | None) -> Budget | None:
     try:
         return Budget(max_usd=max_usd, name=name)
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--max-usd") from None
+        raise typer.BadParameter(to_shell_advice(str(error), DEFAULT_FOLDER), param_hint="--max-usd") from None
 
 
 def _generate_all(file: Path, fields: dict[str, Any], folder: Path, settings: dict[str, Any]) -> None:
@@ -109,7 +111,7 @@ def _generate_all(file: Path, fields: dict[str, Any], folder: Path, settings: di
     results = run_batch(WanClient(**settings), lines, folder, file.name, err)
     errors = {result.line.number: result.error for result in results if result.error is not None}
     for number, error in errors.items():
-        err.print(f"line {number}: {describe_error(error)}")
+        err.print(f"line {number}: {to_shell_advice(str(error), folder)}")
     out.print(f"{len(results) - len(errors)} of {len(lines)} lines done, ${sum_cost(results):f}: {folder / SHEET}")
     if errors:
         raise typer.Exit(1)
@@ -120,8 +122,8 @@ def history(
     folder: Annotated[Path, Folder] = DEFAULT_FOLDER,
     limit: Annotated[int, typer.Option(min=1, help="Number of operations, newest first.")] = 20,
 ) -> None:
-    """List what was made and paid for: state, cost, images, and the images that they were made from."""
-    with report_errors():
+    """List paid calls, newest first: state, cost, images, and their input images."""
+    with report_errors(folder):
         entries = WanStore(folder).history(limit) if folder.is_dir() else []
     if not entries:
         err.print(f"Nothing yet in {folder}.")
@@ -140,28 +142,31 @@ def history(
 
 @app.command()
 def resume(folder: Annotated[Path, Folder] = DEFAULT_FOLDER) -> None:
-    """Fetch images that were paid for and not retrieved, at no cost."""
-    with report_errors():
+    """Fetch paid images that are missing, at no cost."""
+    with report_errors(folder):
         client = WanClient(store=WanStore(folder))
         results = client.resume()
         for result in results:
             print_result(result, [save_image(image, folder) for image in result.images])
-        left = client.store.unfinished()
+        unfinished = client.store.unfinished()
     if not results:
         err.print("There is nothing to fetch.")
-    for entry in left:
+    for entry in unfinished:
         err.print(f"{entry.operation_id} is {entry.state}, ${entry.cost_usd:f}: {' '.join(entry.prompt.split())[:60]}")
+    if any(entry.state == "uncertain" for entry in unfinished):
+        step = f"`langchain-wan resolve ID --not-charged{name_store(folder)}` (or --charged)"
+        err.print(f"Check the account for each uncertain call, then settle it: {step}.")
 
 
 @app.command()
 def resolve(
-    operation: Annotated[str, typer.Argument(help="Operation id, as the error or `resume` prints it.")],
-    charged: Annotated[bool, typer.Option("--charged/--not-charged", help="Whether the account shows the charge.")],
+    operation: Annotated[str, typer.Argument(help="Operation id, as the error and `resume` print it.")],
+    charged: Annotated[bool, typer.Option("--charged/--not-charged", help="Outcome that the account shows.")],
     folder: Annotated[Path, Folder] = DEFAULT_FOLDER,
 ) -> None:
-    """Settle a call whose outcome is unknown, so that an identical one may be sent again."""
+    """Settle a call whose outcome is unknown."""
     try:
-        with report_errors():
+        with report_errors(folder):
             WanStore(folder).resolve(operation, "charged" if charged else "not_charged")
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="OPERATION") from None
@@ -176,8 +181,8 @@ def balance() -> None:
 
 @app.command("sandbox")
 def serve(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8377,
-    latency: Annotated[float, typer.Option(min=0, help="Seconds that each request takes.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for any free port.")] = 8377,
+    latency: Annotated[float, typer.Option(min=0, help="Latency of each request in seconds.")] = 0,
 ) -> None:
     """Run a fake service on this machine until Ctrl-C."""
     from langchain_wan.sandbox.app import Sandbox

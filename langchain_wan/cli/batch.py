@@ -13,8 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from langchain_wan._media.formats import EXTENSIONS
 from langchain_wan._media.html import Picture, contact_sheet
-from langchain_wan.cli.output import describe_error, save_image
+from langchain_wan.cli.output import save_image
 from langchain_wan.cli.request_file import Line
+from langchain_wan.cli.shell_advice import to_shell_advice
 from langchain_wan.client import WanClient
 from langchain_wan.errors import WanError
 from langchain_wan.models import ImageResult
@@ -32,7 +33,7 @@ class LineResult:
 
 
 def run_batch(client: WanClient, lines: list[Line], folder: Path, title: str, err: Console) -> list[LineResult]:
-    """Carry out the lines of a file and return how they ended, in their order; the sheet is written at the end."""
+    """Carry out the lines of a file, write the sheet, and return how they ended, in their order."""
     results: dict[int, LineResult] = {}
     columns = (
         *(BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[failed]} failed")),
@@ -51,7 +52,7 @@ def run_batch(client: WanClient, lines: list[Line], folder: Path, title: str, er
     finally:  # what came before Ctrl-C is worth a look too
         ordered = [results[line.number] for line in lines if line.number in results]
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / SHEET).write_text(build_sheet(title, ordered), encoding="utf-8")
+        (folder / SHEET).write_text(build_sheet(title, ordered, folder), encoding="utf-8")
     return ordered
 
 
@@ -78,20 +79,19 @@ def sum_cost(results: Iterable[LineResult]) -> Decimal:
     return sum((line_result.result.cost_usd for line_result in results if line_result.result is not None), Decimal(0))
 
 
-def build_sheet(title: str, results: list[LineResult]) -> str:
-    """Return the contact sheet of lines that ended."""
+def build_sheet(title: str, results: list[LineResult], folder: Path) -> str:
+    """Return the contact sheet of lines that ended; its images are in `folder`."""
     images = sum(len(line_result.result.images) for line_result in results if line_result.result is not None)
     failed = sum(line_result.result is None for line_result in results)
     summary = f"{images} images, ${sum_cost(results):f}" + (f"; {failed} failed" if failed else "")
-    return contact_sheet(
-        title, summary, [picture for line_result in results for picture in _build_pictures(line_result)]
-    )
+    pictures = [picture for line_result in results for picture in _build_pictures(line_result, folder)]
+    return contact_sheet(title, summary, pictures)
 
 
-def _build_pictures(line_result: LineResult) -> list[Picture]:
+def _build_pictures(line_result: LineResult, folder: Path) -> list[Picture]:
     prompt, result = line_result.line.request.prompt, line_result.result
     if result is None:
-        note = "no image" if line_result.error is None else describe_error(line_result.error)
+        note = "no image" if line_result.error is None else to_shell_advice(str(line_result.error), folder)
         return [Picture(prompt, f"line {line_result.line.number}", note=note)]
     cost = (result.cost_usd / (len(result.images) + len(result.failures))).normalize()
     return [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,24 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from langchain_wan._media.formats import EXTENSIONS
-from langchain_wan.errors import (
-    BLOCKED_UNTIL_SETTLED,
-    RESUME_LATER,
-    ImageReferenceError,
-    InvalidImageRequestError,
-    WanConfigurationError,
-    WanError,
-)
+from langchain_wan.cli.shell_advice import DEFAULT_FOLDER, name_store, to_shell_advice
+from langchain_wan.errors import ImageReferenceError, InvalidImageRequestError, WanConfigurationError, WanError
 from langchain_wan.models import GeneratedImage, ImageResult
 
-# What an error advises in Python, as it is done in a shell.
-SHELL_STEPS = {
-    BLOCKED_UNTIL_SETTLED: (
-        "It was not retried; identical requests are blocked until you settle it: check the account, then run "
-        "`langchain-wan resolve {operation} --not-charged` or `langchain-wan resolve {operation} --charged`."
-    ),
-    RESUME_LATER: "`langchain-wan resume` fetches what is missing without paying again, while the URLs last.",
-}
 BAD_USAGE = (InvalidImageRequestError, ImageReferenceError, WanConfigurationError)
 # A terminal wraps at words; a pipe gets whole lines.
 out = Console(markup=False, width=None if sys.stdout.isatty() else 500)
@@ -71,23 +57,34 @@ def show_spinner(text: str) -> Iterator[None]:
         yield
 
 
-def describe_error(error: Exception) -> str:
-    """Return an error in one line, with what to do next as a person does it in a shell."""
-    if isinstance(error, WanError):
-        error = copy.copy(error)
-        for python, shell in SHELL_STEPS.items():
-            error.next_step = error.next_step.replace(python, shell)
-    return " ".join(str(error).split())
+class _WarningPrinter(logging.Handler):
+    """Prints what the package logs as a warning, in one line."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(logging.WARNING)
+        self._folder = folder
+
+    def emit(self, record: logging.LogRecord) -> None:
+        err.print(to_shell_advice(record.getMessage(), self._folder))
 
 
 @contextmanager
-def report_errors() -> Iterator[None]:
-    """Print an error in one line, and end with its exit code."""
+def report_errors(folder: Path = DEFAULT_FOLDER) -> Iterator[None]:
+    """Print warnings and errors, each in one line, and end with the exit code of an error.
+
+    Args:
+        folder: The store that the command works with.
+    """
+    printer, logger = _WarningPrinter(folder), logging.getLogger("langchain_wan")
+    logger.addHandler(printer)
     try:
         yield
     except (WanError, WanConfigurationError) as error:
-        err.print(describe_error(error), style="red" if err.is_terminal else None)
+        err.print(to_shell_advice(str(error), folder), style="red" if err.is_terminal else None)
         raise typer.Exit(2 if isinstance(error, BAD_USAGE) else 1) from None
     except KeyboardInterrupt:
-        err.print("Interrupted. What was already sent may have been charged.")
+        command = f"`langchain-wan history{name_store(folder)}`"
+        err.print(f"Interrupted. What was already sent may have been charged: {command} lists it.")
         raise typer.Exit(130) from None
+    finally:
+        logger.removeHandler(printer)

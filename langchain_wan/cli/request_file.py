@@ -67,5 +67,7 @@ def _build_request(fields: dict[str, Any], number: int, find_source: Callable[[s
     operation_id = f"line-{hashlib.sha256(content.encode()).hexdigest()[:32]}"
     images = fields.get("images") or ()
     images = [images] if isinstance(images, str) else images
-    sources = [find_source(image) if isinstance(image, str) else image for image in images]
+    if not all(isinstance(image, str) for image in images):
+        raise ValueError("images must be files, URLs or image ids")
+    sources = [find_source(image) for image in images]
     return build_request({"operation_id": operation_id, **fields, "images": sources})

@@ -55,7 +55,7 @@ def test_each_line_is_made_once_and_shown_on_a_sheet(service: Sandbox, tmp_path:
     assert "b" not in sheet.tags
     assert "script" not in sheet.tags
     assert all((tmp_path / "wan-images" / link).is_file() for link in sheet.links)
-    assert len(set(sheet.links)) == 3  # equal lines are two pictures
+    assert len(set(sheet.links)) == 3  # identical lines are two images
     assert "a <b>hare</b>" in sheet.text
     assert "3 images, $0.090" in sheet.text
     again = run("prompts.txt")
@@ -63,7 +63,7 @@ def test_each_line_is_made_once_and_shown_on_a_sheet(service: Sandbox, tmp_path:
     assert len(posts(service)) == 3
 
 
-def test_what_was_added_or_changed_is_paid_and_the_rest_is_not(service: Sandbox, tmp_path: Path) -> None:
+def test_lines_that_were_added_or_changed_are_paid_and_the_others_are_not(service: Sandbox, tmp_path: Path) -> None:
     file = tmp_path / "prompts.txt"
     file.write_text("a fox\na hare\n")
     run("prompts.txt")
@@ -152,7 +152,7 @@ def test_a_limit_holds_for_one_prompt_too(service: Sandbox) -> None:
     assert service.requests == []
 
 
-def test_a_line_that_fails_is_told_and_the_others_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_that_fails_is_named_and_the_others_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "prompts.txt").write_text("a\nb\nc\n")
     with Sandbox(faults=["content_policy_violation"]) as service:
@@ -196,7 +196,7 @@ def test_fifty_prompts_killed_half_way_and_started_again_are_fifty_posts(tmp_pat
     assert set(sent_prompts) == {f"fox number {number}" for number in range(50)}
     assert {entry.prompt for entry in uncertain} == unanswered
     assert {entry.state for entry in uncertain} <= {"uncertain"}
-    told = re.findall(r"line \d+: .*interrupted.*`langchain-wan resolve (\S+) --not-charged`", second.stderr)
-    assert sorted(told) == sorted(entry.operation_id for entry in uncertain)
+    named = re.findall(r"line \d+: .*interrupted.*`langchain-wan resolve (\S+) --not-charged`", second.stderr)
+    assert sorted(named) == sorted(entry.operation_id for entry in uncertain)
     assert second.returncode == 1
     assert [entry.state for entry in store.history()].count("done") == 42

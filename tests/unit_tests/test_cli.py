@@ -3,6 +3,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,7 +15,9 @@ import pytest
 from typer.testing import CliRunner
 
 from langchain_wan import WanClient, WanStore, __version__
+from langchain_wan._services.refusals import REFUSALS
 from langchain_wan.cli.app import app
+from langchain_wan.cli.shell_advice import to_shell_advice
 from langchain_wan.errors import PaidButNotRetrievedError
 from langchain_wan.sandbox.app import Sandbox
 from tests.support.conversations import IMAGE_ID
@@ -23,6 +26,7 @@ from tests.support.services import posts
 # click below 8.2, which the lowest typer needs, mixes both outputs unless it is told not to.
 SEPARATE: dict[str, Any] = {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}
 runner = CliRunner(**SEPARATE)
+ADVICE_IN_PYTHON = r"\w=|\w\(|base_url|max_usd|max_concurrency|rate_limiter|send_references|\bPath\b|\bbytes\b|`with "
 
 
 def test_generate_makes_files_named_by_id_and_an_id_works_in_the_next_command(service: Sandbox, tmp_path: Path) -> None:
@@ -47,9 +51,9 @@ def test_generate_takes_files_and_urls(service: Sandbox, tmp_path: Path) -> None
         app, ["generate", "combine", "--image", str(file), "--image", "https://images.example.com/a.png", "--json"]
     )
     assert done.exit_code == 0, done.output
-    shown = json.loads(done.stdout)
-    assert shown["cost_usd"] == "0.030"
-    assert Path(shown["files"][0]).is_file()
+    values = json.loads(done.stdout)
+    assert values["cost_usd"] == "0.030"
+    assert Path(values["files"][0]).is_file()
     urls = [part["image_url"]["url"][:10] for part in posts(service)[1].json["messages"][0]["content"][:2]]
     assert urls == ["data:image", "https://im"]
 
@@ -123,6 +127,35 @@ def test_history_resume_and_resolve_show_and_settle_what_is_open(
     assert made in lines[1]
 
 
+def test_a_step_that_an_error_advises_can_be_pasted_whatever_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Sandbox(faults=["disconnect"]) as service:
+        monkeypatch.setenv("AISA_API_KEY", service.api_key)
+        monkeypatch.setenv("AISA_BASE_URL", service.url)
+        lost = runner.invoke(app, ["generate", "a red fox", "--out", "my images"])
+        steps = re.findall(r"`langchain-wan (resolve [^`]+)`", lost.stderr)
+        assert len(steps) == 2
+        assert "--out 'my images'" in runner.invoke(app, ["resume", "--out", "my images"]).stderr
+        settled = runner.invoke(app, shlex.split(steps[0]))
+        assert settled.exit_code == 0, settled.output
+        assert runner.invoke(app, ["generate", "a red fox", "--out", "my images"]).exit_code == 0
+
+
+def test_what_resume_can_not_fetch_is_told_without_advice_in_python(service: Sandbox, tmp_path: Path) -> None:
+    client = WanClient(
+        base_url=service.url, api_key=service.api_key, store=WanStore("wan-images"), download_timeout=0.0001
+    )
+    with pytest.raises(PaidButNotRetrievedError):
+        client.generate("a red fox")
+    service._results.clear()
+    done = runner.invoke(app, ["resume"])
+    assert done.exit_code == 0
+    assert "could not be resumed" in done.stderr
+    assert not re.search(ADVICE_IN_PYTHON, done.stderr), done.stderr
+
+
 def test_resume_fetches_what_was_paid(service: Sandbox, tmp_path: Path) -> None:
     client = WanClient(
         base_url=service.url, api_key=service.api_key, store=WanStore("wan-images"), download_timeout=0.0001
@@ -157,6 +190,43 @@ def test_balance_without_a_key_says_which_variable_to_set() -> None:
     done = runner.invoke(app, ["balance"])
     assert done.exit_code == 2
     assert "AISA_API_KEY" in done.stderr
+    assert not re.search(ADVICE_IN_PYTHON, done.stderr), done.stderr
+
+
+@pytest.mark.parametrize("step", sorted({refusal.next_step for refusal in REFUSALS.values()}))
+def test_what_to_do_about_a_refusal_is_said_without_python(step: str) -> None:
+    assert not re.search(ADVICE_IN_PYTHON, to_shell_advice(step, Path("wan-images")))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["generate", "x", "--model", "wan9"],
+        ["generate", "x", "--image", "img_0000000000000"],
+        ["generate", "x", "--max-usd", "0.01"],
+        ["generate", "x", "--max-usd", "-1"],
+        ["generate", "--from", "numbers.jsonl"],
+    ],
+)
+def test_what_is_wrong_with_a_request_is_said_without_python(
+    arguments: list[str], service: Sandbox, tmp_path: Path
+) -> None:
+    (tmp_path / "numbers.jsonl").write_text('{"prompt": "x", "images": [3]}')
+    done = runner.invoke(app, arguments)
+    assert done.exit_code != 0
+    assert not re.search(ADVICE_IN_PYTHON, done.stderr), done.stderr
+    assert posts(service) == []
+
+
+def test_an_address_that_nobody_listens_at_is_named_as_the_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AISA_API_KEY", "sk-test")
+    monkeypatch.setenv("AISA_BASE_URL", "nonsense")
+    done = runner.invoke(app, ["generate", "x"])
+    assert done.exit_code == 2
+    assert done.stderr.startswith("AISA_BASE_URL must be https://")
 
 
 def test_the_folder_is_a_store_for_python_too(service: Sandbox, tmp_path: Path) -> None:
@@ -174,9 +244,9 @@ def test_the_sandbox_command_serves_until_it_is_interrupted() -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
-        found = re.fullmatch(r"export AISA_BASE_URL=(http://127\.0\.0\.1:\d+/v1) AISA_API_KEY=(\S+)\n", line)
-        assert found is not None
-        headers = {"Authorization": f"Bearer {found[2]}"}
-        assert httpx.get(f"{found[1]}/models", headers=headers, trust_env=False).status_code == 200
+        match = re.fullmatch(r"export AISA_BASE_URL=(http://127\.0\.0\.1:\d+/v1) AISA_API_KEY=(\S+)\n", line)
+        assert match is not None
+        headers = {"Authorization": f"Bearer {match[2]}"}
+        assert httpx.get(f"{match[1]}/models", headers=headers, trust_env=False).status_code == 200
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0

@@ -1,0 +1,50 @@
+"""The advice of errors as a person follows it in a shell: commands and options instead of Python."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+DEFAULT_FOLDER = Path("wan-images")
+
+# What errors advise in Python, and what a shell has for it. A test looks at what the command prints for each cause.
+_PHRASES = (
+    (r" or pass api_key=\.\.\..*", ". To try without a key, run `langchain-wan generate PROMPT --sandbox`."),
+    (r", or pass its price: .* an image", ""),
+    (r"Wait, lower max_concurrency, or set a rate_limiter", "Wait, or lower --concurrency"),
+    (r", or set send_references=\"url\"", ""),
+    (r"a Path, bytes, or a public URL", "a file, or a public URL"),
+    (r"\{?\bbase_url\b\}?", "AISA_BASE_URL"),
+    (r"Raise the budget", "Raise --max-usd"),
+    (r"\bmax_usd\b", "--max-usd"),
+    (r"\bthen call (?=store\.resolve)", "then run "),
+)
+
+
+def to_shell_advice(text: str, folder: Path) -> str:
+    """Return the text of an error, in one line, with steps that can be pasted into a shell.
+
+    Args:
+        text: The text, which may advise a step in Python.
+        folder: The store that the command works with; a step names it unless it is the default.
+    """
+    text = " ".join(text.split())
+    for python, shell in _PHRASES:
+        text = re.sub(python, shell, text)
+    text = re.sub(r"store\.resolve\('(.+?)', '(not_)?charged'\)", _name_resolve(folder), text)
+    return re.sub(r"\bresume\(\)", f"`langchain-wan resume{name_store(folder)}`", text)
+
+
+def name_store(folder: Path) -> str:
+    """Return the option that names the store of a command, or nothing for the default."""
+    return "" if folder == DEFAULT_FOLDER else f" --out {shlex.quote(str(folder))}"
+
+
+def _name_resolve(folder: Path) -> Callable[[re.Match[str]], str]:
+    def name(step: re.Match[str]) -> str:
+        outcome = "not-charged" if step[2] else "charged"
+        return f"`langchain-wan resolve {shlex.quote(step[1])} --{outcome}{name_store(folder)}`"
+
+    return name
