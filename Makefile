@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEV := $(VENV)/.dev
 WHEEL := .wheel
+LOWEST := .venv-lowest
 
-.PHONY: help demo test coverage thorough notebooks bench crash mutation docs check fix dist wheel clean
+.PHONY: help demo test coverage thorough notebooks bench crash mutation docs check fix lowest dist wheel clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +66,21 @@ fix: $(DEV)  ## format the code, and fix what ruff can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# Use the lowest Python: newer ones find no wheels of versions this old. uv resolves to the lowest versions, pip cannot.
+# What is installed would stay if it fits, so the environment is made anew.
+$(LOWEST)/.ready: pyproject.toml
+	rm -rf $(LOWEST)
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet "uv>=0.7"
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
+		--editable ".[cli,agents]" --group unit
+	touch $@
+
+# test_standard.py runs the suite of langchain-tests, which needs a newer httpx.
+lowest: $(LOWEST)/.ready  ## run the unit tests and the demo on the lowest versions that pyproject.toml declares
+	$(LOWEST)/bin/python -m pytest -n 2 --ignore=tests/unit_tests/test_standard.py tests/unit_tests
+	$(LOWEST)/bin/python notebooks/demo.py
+
 dist: $(BIN)/python  ## build the source package and the wheel, in dist/
 	rm -rf dist
 	$(BIN)/python -m pip install --quiet "build>=1.2"
@@ -79,4 +95,4 @@ wheel: dist  ## install the built wheel in a new environment, and run the unit t
 	cd $(WHEEL) && venv/bin/python -m pytest -n 2 -m "not repository" tests/unit_tests
 
 clean:  ## remove everything that the targets create
-	rm -rf $(VENV) $(WHEEL) .bench dist site wan-images
+	rm -rf $(VENV) $(LOWEST) $(WHEEL) .bench dist site wan-images
