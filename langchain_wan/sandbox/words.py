@@ -1,6 +1,6 @@
-"""What the words of a prompt mean for a picture: sky, ground, figure, colours and style.
+"""What the words of a prompt mean for an image: sky, ground, figure, colours and style.
 
-No model: words choose from short lists, chance decides what they leave open.
+There is no model: words choose from short lists, and a random number chooses the rest.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Theme(NamedTuple):
 
 
 def find_words(table: str, prompt: str) -> dict[str, str]:
-    """Return what the prompt names in a table, in the prompt's order."""
+    """Return the entries of a table that the prompt names, in the prompt's order."""
     matches = []
     for line in table.splitlines():
         words, value = line.split(": ")
@@ -101,13 +101,13 @@ def find_words(table: str, prompt: str) -> dict[str, str]:
 
 
 def read_colours(codes: str) -> list[Colour]:
-    """Return the colours that stand in a text as six hexadecimal digits each."""
+    """Return the colours in a text, each six hexadecimal digits."""
     numbers = [int(code, 16) for code in re.findall(r"\b[0-9a-f]{6}\b", codes)]
     return [(number >> 16, number >> 8 & 255, number & 255) for number in numbers]
 
 
 def mix_colours(first: Colour, second: Colour, share: float) -> Colour:
-    """Return a colour between two, the second having a share of 0 to 1."""
+    """Return a mix of two colours; `share` is that of the second, 0 to 1."""
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
     return red, green, blue
 

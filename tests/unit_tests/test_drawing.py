@@ -1,4 +1,4 @@
-"""The placeholder pictures: what was asked for, the same twice, and edits that show their parent."""
+"""The placeholder images: they follow the prompt, are the same twice, and an edit shows its parent."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def greys(image: Image.Image) -> list[float]:
     return [float(value) for value in image.convert("L").resize((24, 24)).tobytes()]
 
 
-def likeness(one: Image.Image, other: Image.Image) -> float:
-    return correlation(greys(one), greys(other))
+def likeness(first: Image.Image, second: Image.Image) -> float:
+    return correlation(greys(first), greys(second))
 
 
-def difference(one: bytes, other: bytes) -> float:
+def difference(first: bytes, second: bytes) -> float:
     """Mean difference of the pixels, 0 to 255."""
-    return fmean(ImageStat.Stat(ImageChops.difference(drawn(one), drawn(other))).mean)
+    return fmean(ImageStat.Stat(ImageChops.difference(drawn(first), drawn(second))).mean)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_the_same_call_draws_the_same_picture() -> None:
 
 def test_prompt_seed_and_index_each_change_the_picture() -> None:
     variants = [picture(), picture(seed=2), picture(index=1), picture("a red fox in old snow")]
-    assert all(difference(one, other) > 0.5 for one, other in combinations(variants, 2))
+    assert all(difference(first, second) > 0.5 for first, second in combinations(variants, 2))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_prompt_seed_and_index_each_change_the_picture() -> None:
 def test_there_is_a_picture_for_every_kind_of_prompt(prompt: str) -> None:
     extrema = drawn(picture(prompt)).convert("L").getextrema()
     assert isinstance(extrema, tuple)
-    assert extrema[1] - extrema[0] > 60  # type: ignore[operator]  # one band has two numbers
+    assert extrema[1] - extrema[0] > 60  # type: ignore[operator]  # a band has two numbers
 
 
 def test_words_of_the_prompt_choose_light_and_colour() -> None:
@@ -127,8 +127,8 @@ def test_any_text_can_be_drawn(prompt: str) -> None:
     assert opened(picture(prompt)).size == (768, 768)
 
 
-def test_the_prompt_stands_on_the_picture() -> None:
-    # Words that choose nothing, with an equal sum of digits, differ in the caption at least.
+def test_the_prompt_is_written_on_the_picture() -> None:
+    # These words choose nothing in the scene; only the captions differ.
     bars = [opened(picture(prompt)).crop((0, 700, 600, 768)) for prompt in ("abc " * 3, "abc " * 12)]
     ink = [bar.convert("L").point([0] * 200 + [255] * 56).getbbox() for bar in bars]
     assert ink[0] is not None
@@ -155,7 +155,7 @@ def test_an_edit_resembles_its_parent_more_than_another_picture(instruction: str
 def test_each_instruction_changes_the_parent_in_its_own_way(fox: bytes) -> None:
     edits = [picture(instruction, references=[fox]) for instruction in INSTRUCTIONS]
     assert all(difference(edit, fox) > 4 for edit in edits)
-    assert all(difference(one, other) > 4 for one, other in combinations(edits, 2))
+    assert all(difference(first, second) > 4 for first, second in combinations(edits, 2))
 
 
 def test_instructions_that_name_no_style_differ_too(fox: bytes) -> None:
@@ -177,7 +177,7 @@ def test_a_figure_can_be_added() -> None:
 
 
 @pytest.mark.parametrize("size", [(1024, 576), (576, 1024)], ids=["wide", "tall"])
-def test_two_references_stand_beside_each_other(size: tuple[int, int], city: bytes) -> None:
+def test_two_references_are_side_by_side(size: tuple[int, int], city: bytes) -> None:
     width, height = size
     both = opened(picture("together", width=width, height=height, references=[PHOTOGRAPH, city]))
     half = (width // 2, height) if width > height else (width, height // 2)
@@ -197,7 +197,7 @@ def test_many_references_fit_on_a_narrow_picture(fox: bytes) -> None:
     assert opened(picture(width=272, height=2172, references=[fox, None] * 4 + [fox])).size == (272, 2172)
 
 
-def test_a_reference_that_nobody_saw_is_a_neutral_panel() -> None:
+def test_a_reference_that_was_not_loaded_is_a_neutral_panel() -> None:
     panel = drawn(picture("make it night", references=[None]))
     assert max(ImageStat.Stat(panel.resize((8, 8))).stddev) < 40
 
@@ -216,7 +216,7 @@ def test_references_of_the_documented_kinds_are_read(kind: str, fox: bytes) -> N
     assert opened(picture("at dusk", references=[encode(opened(fox), kind)])).size == (768, 768)
 
 
-def test_what_is_no_image_is_refused(fox: bytes) -> None:
+def test_bytes_that_are_not_an_image_are_refused(fox: bytes) -> None:
     for data in (b"", b"not an image", fox[: len(fox) // 2], encode(opened(fox), "GIF")):
         with pytest.raises(ValueError, match="not a readable image"):
             picture("at dusk", references=[data])
