@@ -1,4 +1,4 @@
-"""What the sandbox answers: the documented refusals, and faults that a test asks for by name."""
+"""The answers of the sandbox: documented refusals, and faults that a test names."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ Fault = str | Mapping[str, Any] | None
 CHAT = "/v1/chat/completions"
 # Dollars an image: https://aisa.one/docs/guides/pricing/ai-model-pricing-llm-inference (2026-04-22).
 PRICES = {"wan2.7-image": Decimal("0.030"), "wan2.7-image-pro": Decimal("0.075")}
-REQUEST_ID = "$request_id"  # in a body that is written before the request comes
+REQUEST_ID = "$request_id"  # a placeholder in bodies, replaced for each request
 
 
 @dataclass(eq=False)
-class Answer(Exception):  # noqa: N818  not every answer is an error; one that is raised skips what is left to do
+class Answer(Exception):  # noqa: N818  not every answer is an error; raising one skips the rest of the work
     """An HTTP answer of the sandbox."""
 
-    body: Any = b""  # bytes, text, or what becomes JSON
+    body: Any = b""  # bytes, text, or JSON values
     status: int = 200
-    kind: str = ""  # if none, that of text or of JSON
+    kind: str = ""  # the content type; "" means text or JSON, by the body
     headers: Mapping[str, str] = field(default_factory=dict)
-    sent: float = 1  # the share that is sent before the connection breaks; 0: not even the status
+    sent: float = 1  # the share of the body that is sent before the connection breaks; 0: no status either
 
 
 # https://aisa.one/docs/api-reference/errors (2026-04-22). `openai_error`, `invalid_parameter_error`, and that a
@@ -80,7 +80,7 @@ FIXED = {f"GET /v1/models/{model['id']}": Answer(model) for model in _MODELS} | 
 
 
 def check_fault(fault: Fault) -> Answer | str | None:
-    """Return the answer that a fault stands for, or the name of one that happens on the wire."""
+    """Return the answer of a fault, or the name of a fault of the connection."""
     if isinstance(fault, Mapping):
         return Answer(**fault)
     if fault not in {None, *ANSWERS, *WIRE_FAULTS}:

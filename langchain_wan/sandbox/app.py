@@ -1,7 +1,7 @@
 """A fake AIsa on this machine: the documented API over real HTTP, with placeholder images and no cost.
 
 It answers as https://aisa.one/docs/api-reference/chat/image-generation and .../errors say (2026-04-22) and, where AIsa
-hands on what the model says, as https://help.aliyun.com/zh/model-studio/wan-image-generation-and-editing-api-reference
+passes on the model's answer, as https://help.aliyun.com/zh/model-studio/wan-image-generation-and-editing-api-reference
 (2026-05-30). It listens on 127.0.0.1 only and fetches nothing. Needs the extra `sandbox`.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import secrets
 import socket
 import threading
@@ -20,7 +19,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl
 
 from langchain_wan.sandbox.answers import (
     ANSWERS,
@@ -36,19 +35,19 @@ from langchain_wan.sandbox.answers import (
     check_fault,
 )
 from langchain_wan.sandbox.images import check_input_image, choose_size, read_prompt
+from langchain_wan.sandbox.results import Results
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
 
-MAX_STORED_BYTES = 512 * 1024 * 1024  # results in memory; beyond that the oldest go
 HANG_SECONDS = 600  # seconds until "hang" is answered
 
 
 @dataclass(frozen=True)
 class SandboxRequest:
-    """A request as it arrived: names of headers in lower case, `json` None where the body is no JSON."""
+    """A request as it arrived: header names in lower case; `json` is None if the body is not JSON."""
 
     method: str
     path: str
@@ -59,17 +58,18 @@ class SandboxRequest:
 class Sandbox:
     """A service to develop and test against: `with Sandbox() as service:`, then `service.url`, `service.api_key`.
 
-    `requests` lists all that arrived, downloads too; `bill` is what AIsa would have charged, in dollars.
+    `requests` lists all requests that arrived, downloads too; `bill` is what AIsa would have charged, in dollars.
 
     Args:
-        latency: Seconds that it takes to make the images of one request.
+        latency: Seconds that one request takes.
         base64: Answer with base64 instead of URLs, as AIsa does for some workspaces.
         url_ttl: Seconds for which a result can be downloaded.
-        faults: What goes wrong, for one POST to chat/completions after the other: None, the name of a cause (a wrong
-            one lists all), or a dict of `status`, `body` (JSON or text) and `headers`. "disconnect" and "truncate"
-            come after the work was done and billed, "hang" takes ten minutes; the others come at once, for nothing.
-        data_uris: Whether images may be given as data URIs.
-        port: The port on 127.0.0.1; 0 takes a free one.
+        faults: One entry for each POST to chat/completions, in order: None, the name of a fault (an unknown name
+            raises an error that lists all), or a dict of `status`, `body` (JSON or text) and `headers`. "disconnect"
+            and "truncate" happen after the images were made and billed; "hang" answers after ten minutes; all others
+            answer at once and bill nothing.
+        data_uris: Whether input images may be data URIs.
+        port: The port on 127.0.0.1; 0 for any free port.
     """
 
     api_key = "sk-aisa-sandbox"
@@ -83,23 +83,25 @@ class Sandbox:
         data_uris: bool = True,
         port: int = 0,
     ) -> None:
-        self._latency, self._base64, self._url_ttl = latency, base64, url_ttl
-        self._data_uris, self._port, self._faults = data_uris, port, iter([check_fault(fault) for fault in faults])
+        self._latency, self._base64, self._data_uris, self._port = latency, base64, data_uris, port
+        self._faults = iter([check_fault(fault) for fault in faults])
         # Only the server's thread changes these, each in one step, so that others read them without a lock.
         self.requests: list[SandboxRequest] = []
         self.bill, self._origin = Decimal(0), ""
-        self._results: dict[str, tuple[bytes, float, str]] = {}
+        self._results = Results(url_ttl)
         self._thread: threading.Thread | None = None
 
     @property
     def url(self) -> str:
         """The base URL for clients, ending in `/v1`."""
         if not self._origin:
-            raise RuntimeError("The sandbox has no address before it runs: `with Sandbox() as service: ...`")
+            raise RuntimeError(
+                "The sandbox has no URL before it runs: use `with Sandbox() as service:` or call start() first."
+            )
         return f"{self._origin}/v1"
 
     def start(self) -> Self:
-        """Run in a thread with an event loop of its own; return once it listens. Needs the extra `sandbox`."""
+        """Start a thread with its own event loop, and return when the server listens. Needs the extra `sandbox`."""
         if self._thread is not None:
             return self
         try:
@@ -121,7 +123,7 @@ class Sandbox:
         return self
 
     def stop(self) -> None:
-        """Break off what is under way and stop listening."""
+        """Abort open requests and stop listening."""
         thread, self._thread = self._thread, None
         if thread is not None:
             self._loop.call_soon_threadsafe(self._stopping.set)
@@ -133,7 +135,7 @@ class Sandbox:
         self.stop()
 
     async def _run(self, listener: socket.socket, ready: threading.Event) -> None:
-        # Instead of Server.serve(), which looks ten times a second whether to stop and waits for slow requests.
+        # Instead of Server.serve(), which polls ten times a second whether to stop and waits for slow requests.
         server, config = self._server, self._server.config
         config.load()
         server.lifespan = config.lifespan_class(config)
@@ -145,7 +147,7 @@ class Sandbox:
         server.servers[0].close()
         for connection in list(server.server_state.connections):
             connection.transport.abort()
-        await asyncio.sleep(0)  # requests under way learn of it; the end of the loop cancels them
+        await asyncio.sleep(0)  # open requests notice; the end of the loop cancels them
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         arrived = self._request(scope, receive)
@@ -174,7 +176,7 @@ class Sandbox:
     async def _answer(self, request: Request, payload: Any) -> Answer:
         route = f"{request.method} {request.scope['path']}"
         if route.startswith("GET /images/"):
-            return self._result(request.scope["path"], request.query_params)
+            return self._results.answer(request.scope["path"], request.query_params)
         fault = next(self._faults, None) if route == f"POST {CHAT}" else None
         if isinstance(fault, Answer):
             return fault
@@ -200,7 +202,7 @@ class Sandbox:
             await asyncio.sleep(HANG_SECONDS)
             return ANSWERS["upstream_timeout"]
         began = time.monotonic()
-        model, prompt, drawings = await asyncio.to_thread(self._job, payload)
+        model, prompt, drawings = await asyncio.to_thread(self._plan, payload)
         try:
             images = await asyncio.gather(*map(asyncio.to_thread, drawings))
         except ValueError as error:
@@ -208,8 +210,11 @@ class Sandbox:
         await asyncio.sleep(began + self._latency - time.monotonic())
         self.bill += PRICES[model] * len(images)
         usage = {"prompt_tokens": 8 + len(prompt) // 4, "completion_tokens": 2 * len(images)}  # two tokens an image
-        said = [{"role": "assistant", "content": [{"type": "image", "image": self._kept(image)}]} for image in images]
-        choices = [{"index": i, "finish_reason": "stop", "message": message} for i, message in enumerate(said)]
+        contents = [[{"type": "image", "image": self._store(image)}] for image in images]
+        choices = [
+            {"index": index, "finish_reason": "stop", "message": {"role": "assistant", "content": content}}
+            for index, content in enumerate(contents)
+        ]
         body = {
             "id": f"chatcmpl-{REQUEST_ID}",
             "object": "chat.completion",
@@ -219,8 +224,8 @@ class Sandbox:
         body |= {"choices": choices, "usage": usage | {"total_tokens": sum(usage.values())}}
         return Answer(body, sent=WIRE_FAULTS.get(fault or "", 1))
 
-    def _job(self, payload: Any) -> tuple[str, str, list[Callable[[], bytes]]]:
-        """Check a request in the order in which gateway and model would; return what draws its images."""
+    def _plan(self, payload: Any) -> tuple[str, str, list[Callable[[], bytes]]]:
+        """Check a request as the gateway and then the model would; return model, prompt, and what draws each image."""
         if not isinstance(payload, dict):
             raise build_refusal("json_parse_error" if payload is None else "invalid_request")
         prompt, urls = read_prompt(payload.get("messages"))
@@ -233,23 +238,21 @@ class Sandbox:
         for name, value, least, most in (("n", n, 1, 4), ("seed", seed, 0, 2**31 - 1)):
             if type(value) is not int or not least <= value <= most:
                 raise build_upstream_refusal(f"Range of {name} should be [{least}, {most}]")
-        references = [self._reference(url) for url in urls]
-        proportion = check_input_image(references[-1]) if references and references[-1] else 1
-        width, height = choose_size(
-            payload.get("size"), 4096 if model.endswith("pro") and not urls else 2048, proportion
-        )
+        references = [self._load_reference(url) for url in urls]
+        ratio = check_input_image(references[-1]) if references and references[-1] else 1
+        width, height = choose_size(payload.get("size"), 4096 if model.endswith("pro") and not urls else 2048, ratio)
         paint = partial(self._draw, prompt, width=width, height=height, seed=seed, references=references)
         return model, prompt, [partial(paint, index=index) for index in range(n)]
 
-    def _reference(self, url: str) -> bytes | None:
-        """Return an image that was given by its data or is a result of this sandbox, None for any other URL."""
+    def _load_reference(self, url: str) -> bytes | None:
+        """Return an input image from its data or from a result of this sandbox; None for any other URL."""
         path, _, query = url.removeprefix(self._origin).partition("?")
         if url.startswith("data:") and not self._data_uris:
             raise build_upstream_refusal("data URIs are not accepted, pass a public URL", "InvalidURL")
         if url.startswith(("https://", "http://")) and not path.startswith("/images/"):
             return None
         if not url.startswith("data:"):
-            answer = self._result(path, dict(parse_qsl(query)))
+            answer = self._results.answer(path, dict(parse_qsl(query)))
             if answer.status != 200:
                 raise build_upstream_refusal("Failed to download multimodal content", "BadRequest.InputDownloadFailed")
             return bytes(answer.body)
@@ -260,32 +263,11 @@ class Sandbox:
         check_input_image(data)
         return data
 
-    def _kept(self, png: bytes) -> str:
-        """Keep a result for download and return its URL, or return its data."""
+    def _store(self, png: bytes) -> str:
+        """Store a result for download and return its URL, or return its data."""
         if self._base64:
             return f"data:image/png;base64,{b64encode(png).decode()}"
-        path, signature = f"/images/{secrets.token_hex(16)}.png", secrets.token_urlsafe()
-        end = time.time() + self._url_ttl
-        self._results[path] = (png, end, signature)
-        while sum(len(kept) for kept, *_ in self._results.values()) > MAX_STORED_BYTES:
-            del self._results[next(iter(self._results))]
-        return f"{self._origin}{path}?{urlencode({'Expires': math.ceil(end), 'Signature': signature})}"
-
-    def _result(self, path: str, query: Mapping[str, str]) -> Answer:
-        """Answer a download as the object storage does in which results lie upstream."""
-        png, end, signature = self._results.get(path, (b"", math.inf, ""))
-        forged = not secrets.compare_digest(query.get("Signature", "").encode(), signature.encode())
-        for wrong, status, code, message in (
-            (not png, 404, "NoSuchKey", "The specified key does not exist."),
-            (forged, 403, "SignatureDoesNotMatch", "The request signature we calculated does not match."),
-            (time.time() >= end, 403, "AccessDenied", "Request has expired."),
-        ):
-            if wrong:
-                error = (
-                    f"<Error><Code>{code}</Code><Message>{message}</Message><RequestId>{REQUEST_ID}</RequestId></Error>"
-                )
-                return Answer(f'<?xml version="1.0" encoding="UTF-8"?>{error}', status, "application/xml")
-        return Answer(png, kind="image/png")
+        return f"{self._origin}{self._results.add(png)}"
 
 
 def _rate_limits() -> dict[str, str]:

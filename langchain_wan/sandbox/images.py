@@ -1,4 +1,4 @@
-"""What an image request asks the sandbox for, checked by the rules of the documentation."""
+"""The fields of an image request, checked by the documented rules."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def read_prompt(messages: Any) -> tuple[str, list[str]]:
 
 
 def check_input_image(data: bytes) -> float:
-    """Check an input image by the upstream's rules, and return its width by its height as it is seen."""
+    """Check an input image by the upstream's rules, and return its ratio of width to height, after its rotation."""
     from PIL import Image
 
     rules = "JPEG, PNG (not transparent), BMP or WEBP, 240 to 8000 pixels a side, 1:8 to 8:1, at most 20 MB"
@@ -53,8 +53,8 @@ def check_input_image(data: bytes) -> float:
     return height / width if turned else width / height
 
 
-def choose_size(size: Any, most: int, proportion: float) -> tuple[int, int]:
-    """Return width and height; a tier keeps the proportion of the last image, the default is 1K, not 2K as upstream."""
+def choose_size(size: Any, most: int, ratio: float) -> tuple[int, int]:
+    """Return width and height; a tier keeps the ratio of the last image. The default is 1K; upstream it is 2K."""
     if exact := re.fullmatch(r"(\d{1,5})[*x](\d{1,5})", str(size)):
         width, height = int(exact[1]), int(exact[2])
         if not 768**2 <= width * height <= most**2 or max(width, height) > 8 * min(width, height):
@@ -63,5 +63,5 @@ def choose_size(size: Any, most: int, proportion: float) -> tuple[int, int]:
     side = {"None": 1024, "1K": 1024, "2K": 2048, "4K": 4096}.get(str(size), math.inf)
     if side > most:
         raise build_upstream_refusal("size should be 1K, 2K, W*H, or for wan2.7-image-pro without images 4K")
-    width, height = (round(side * math.sqrt(proportion) ** sign / 8) * 8 for sign in (1, -1))
+    width, height = (round(side * math.sqrt(ratio) ** sign / 8) * 8 for sign in (1, -1))
     return min(width, height * 8), min(height, width * 8)

@@ -143,17 +143,18 @@ def test_a_step_that_an_error_advises_can_be_pasted_whatever_the_folder(
         assert runner.invoke(app, ["generate", "a red fox", "--out", "my images"]).exit_code == 0
 
 
-def test_what_resume_can_not_fetch_is_told_without_advice_in_python(service: Sandbox, tmp_path: Path) -> None:
-    client = WanClient(
-        base_url=service.url, api_key=service.api_key, store=WanStore("wan-images"), download_timeout=0.0001
-    )
-    with pytest.raises(PaidButNotRetrievedError):
-        client.generate("a red fox")
-    service._results.clear()
-    done = runner.invoke(app, ["resume"])
+def test_resume_says_without_python_what_it_could_not_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Sandbox(url_ttl=0) as service:
+        monkeypatch.setenv("AISA_API_KEY", service.api_key)
+        monkeypatch.setenv("AISA_BASE_URL", service.url)
+        lost = runner.invoke(app, ["generate", "a red fox"])
+        done = runner.invoke(app, ["resume"])
+    assert lost.exit_code == 1
     assert done.exit_code == 0
     assert "could not be resumed" in done.stderr
-    assert not re.search(ADVICE_IN_PYTHON, done.stderr), done.stderr
+    for text in (lost.stderr, done.stderr):
+        assert not re.search(ADVICE_IN_PYTHON, text), text
 
 
 def test_resume_fetches_what_was_paid(service: Sandbox, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The pretend AIsa, asked over real HTTP as any client would ask it."""
+"""The fake AIsa, called over real HTTP as any client would call it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ import httpx
 import pytest
 from PIL import Image
 
-from langchain_wan.sandbox import app as module
+from langchain_wan.sandbox import app as app_module
+from langchain_wan.sandbox import results as results_module
 from langchain_wan.sandbox.app import Sandbox
 from tests.support.images import encode, to_data_uri
 
@@ -53,17 +54,17 @@ def body(*parts: dict[str, Any], **fields: Any) -> dict[str, Any]:
     return {"model": "wan2.7-image", "n": 1, "messages": [{"role": "user", "content": content}], **fields}
 
 
-def key_of(service: Sandbox) -> dict[str, str]:
+def authorize(service: Sandbox) -> dict[str, str]:
     return {"Authorization": f"Bearer {service.api_key}"}
 
 
 def ask(service: Sandbox, *parts: dict[str, Any], **fields: Any) -> httpx.Response:
     request = {name: value for name, value in body(*parts, **fields).items() if value is not ...}
-    return httpx.post(service.url + CHAT, json=request, headers=key_of(service), timeout=30)
+    return httpx.post(service.url + CHAT, json=request, headers=authorize(service), timeout=30)
 
 
 def read(service: Sandbox, path: str) -> httpx.Response:
-    return httpx.get(service.url + path, headers=key_of(service))
+    return httpx.get(service.url + path, headers=authorize(service))
 
 
 def contents(answer: httpx.Response) -> list[str]:
@@ -75,7 +76,7 @@ def pictures(answer: httpx.Response) -> list[bytes]:
     return [httpx.get(url).raise_for_status().content for url in contents(answer)]
 
 
-def size_of(png: bytes) -> tuple[int, int]:
+def find_size(png: bytes) -> tuple[int, int]:
     with Image.open(io.BytesIO(png)) as opened:
         assert opened.format == "PNG"
         return opened.size
@@ -118,7 +119,7 @@ def test_it_listens_on_loopback_only_and_says_where() -> None:
         assert running.api_key == "sk-aisa-sandbox"
 
 
-def test_stopping_leaves_no_thread_and_nobody_who_listens() -> None:
+def test_stopping_leaves_no_thread_and_no_listener() -> None:
     before = set(threading.enumerate())
     with Sandbox() as running:
         address = urlsplit(running.url)
@@ -129,7 +130,7 @@ def test_stopping_leaves_no_thread_and_nobody_who_listens() -> None:
     running.stop()
 
 
-def test_it_can_be_started_again_and_remembers() -> None:
+def test_it_can_be_started_again_and_keeps_its_requests() -> None:
     running = Sandbox().start()
     assert running.start() is running
     ask(running, size=SMALL)
@@ -139,7 +140,7 @@ def test_it_can_be_started_again_and_remembers() -> None:
     assert len(running.requests) == 2
 
 
-def test_a_port_can_be_chosen_and_a_taken_one_is_an_error() -> None:
+def test_a_port_can_be_chosen_and_a_port_in_use_is_an_error() -> None:
     with Sandbox() as running:
         port = urlsplit(running.url).port
         assert port is not None
@@ -149,7 +150,7 @@ def test_a_port_can_be_chosen_and_a_taken_one_is_an_error() -> None:
         assert urlsplit(again.url).port == port
 
 
-def test_stopping_does_not_wait_for_requests_under_way() -> None:
+def test_stopping_does_not_wait_for_open_requests() -> None:
     with ThreadPoolExecutor() as pool:
         with Sandbox(faults=["hang"], latency=60) as running:
             asked = [pool.submit(ask, running) for _ in range(2)]
@@ -165,7 +166,7 @@ def test_stopping_does_not_wait_for_requests_under_way() -> None:
 
 async def test_it_runs_beside_an_event_loop() -> None:
     with Sandbox() as running:
-        async with httpx.AsyncClient(headers=key_of(running), timeout=30) as client:
+        async with httpx.AsyncClient(headers=authorize(running), timeout=30) as client:
             answer = await client.post(running.url + CHAT, json=body(size=SMALL))
     assert answer.status_code == 200
 
@@ -210,7 +211,7 @@ def test_without_n_four_images_come_one_choice_each(service: Sandbox) -> None:
     assert len(set(pictures(answer))) == 4
 
 
-def test_every_answer_has_an_id_and_those_of_the_chat_route_their_limits(service: Sandbox) -> None:
+def test_every_answer_has_an_id_and_the_chat_route_adds_rate_limits(service: Sandbox) -> None:
     good, bad, models = ask(service, size=SMALL), ask(service, n=9), read(service, "/models")
     ids = {answer.headers["x-request-id"] for answer in (good, bad, models)}
     assert len(ids) == 3
@@ -230,7 +231,7 @@ def test_a_result_is_a_png_with_its_length(service: Sandbox) -> None:
     answer = httpx.get(url)
     assert answer.headers["content-type"] == "image/png"
     assert int(answer.headers["content-length"]) == len(answer.content)
-    assert size_of(answer.content) == (1024, 1024)
+    assert find_size(answer.content) == (1024, 1024)
 
 
 @pytest.mark.parametrize(
@@ -295,8 +296,8 @@ def test_what_the_real_service_refuses_is_refused(
     ],
     ids=["cut", "empty", "bytes", "deep", "list"],
 )
-def test_a_body_that_is_no_json_object_is_refused(content: bytes, code: str, service: Sandbox) -> None:
-    answer = httpx.post(service.url + CHAT, content=content, headers=key_of(service))
+def test_a_body_that_is_not_a_json_object_is_refused(content: bytes, code: str, service: Sandbox) -> None:
+    answer = httpx.post(service.url + CHAT, content=content, headers=authorize(service))
     error = refused(answer, 400, code)
     assert error["type"] == "invalid_request_error"
     assert error["request_id"] == answer.headers["x-request-id"]
@@ -323,7 +324,7 @@ def test_the_other_routes_answer_as_documented(service: Sandbox) -> None:
     assert read(service, "/models/wan2.7-image").json() == models["data"][0]
     refused(read(service, "/models/other"), 404, "unknown_model")
     refused(read(service, "/credits/usage"), 404, "unknown_endpoint")
-    images = httpx.post(service.url + "/images/generations", json={"prompt": "x"}, headers=key_of(service))
+    images = httpx.post(service.url + "/images/generations", json={"prompt": "x"}, headers=authorize(service))
     assert refused(images, 404, "openai_error")["type"] == "openai_error"
 
 
@@ -374,9 +375,9 @@ def test_requests_are_recorded_in_order_downloads_and_failures_too() -> None:
         ("wan2.7-image-pro", "4K", (4096, 4096)),
     ],
 )
-def test_the_size_is_honoured(model: str, size: Any, expected: tuple[int, int], service: Sandbox) -> None:
+def test_images_have_the_requested_size(model: str, size: Any, expected: tuple[int, int], service: Sandbox) -> None:
     (png,) = pictures(ask(service, model=model, size=size))
-    assert size_of(png) == expected
+    assert find_size(png) == expected
 
 
 def test_pictures_are_random_without_a_seed_and_the_same_with_one(service: Sandbox) -> None:
@@ -402,9 +403,11 @@ def test_the_prompt_is_the_text_of_the_last_user_message(service: Sandbox) -> No
 
 
 @pytest.mark.parametrize("prompt", ["一只红色的狐狸", "🦊 " * 50, b"\\ud800".decode("unicode_escape"), "x" * 6000])
-def test_prompts_may_be_any_unicode(prompt: str, service: Sandbox) -> None:
-    # Written by hand: httpx refuses to send half a surrogate pair, another client may not.
-    answer = httpx.post(service.url + CHAT, content=json.dumps(body(text(prompt), size=SMALL)), headers=key_of(service))
+def test_a_prompt_may_be_any_unicode(prompt: str, service: Sandbox) -> None:
+    # Encoded here: httpx refuses to send a lone surrogate, another client may not.
+    answer = httpx.post(
+        service.url + CHAT, content=json.dumps(body(text(prompt), size=SMALL)), headers=authorize(service)
+    )
     assert answer.status_code == 200
 
 
@@ -412,10 +415,10 @@ def test_parameters_that_it_does_not_know_are_ignored(service: Sandbox) -> None:
     assert ask(service, size=SMALL, watermark=True, thinking_mode=False, temperature=1).status_code == 200
 
 
-def test_base64_mode_answers_with_the_pictures_themselves() -> None:
+def test_base64_mode_answers_with_the_bytes_of_the_images() -> None:
     with Sandbox(base64=True) as running:
         (content,) = contents(ask(running, size=SMALL))
-    assert size_of(b64decode(content.removeprefix("data:image/png;base64,"))) == (768, 768)
+    assert find_size(b64decode(content.removeprefix("data:image/png;base64,"))) == (768, 768)
 
 
 # References
@@ -433,7 +436,7 @@ def test_an_edit_is_drawn_from_its_reference(service: Sandbox) -> None:
     assert edits[0] != edits[1]
 
 
-def test_its_own_urls_are_looked_up(service: Sandbox) -> None:
+def test_the_url_of_a_result_and_its_bytes_make_the_same_edit(service: Sandbox) -> None:
     (url,) = contents(ask(service, size=SMALL, seed=1))
     png = httpx.get(url).content
     by_url, by_data = (
@@ -442,7 +445,7 @@ def test_its_own_urls_are_looked_up(service: Sandbox) -> None:
     assert by_url == by_data
 
 
-def test_other_urls_are_fetched_by_nobody_and_drawn_as_a_placeholder(service: Sandbox) -> None:
+def test_other_urls_are_not_fetched_and_drawn_as_a_placeholder(service: Sandbox) -> None:
     before = len(service.requests)
     answers = [
         ask(service, image(url), text("at dusk"), seed=1)
@@ -451,7 +454,7 @@ def test_other_urls_are_fetched_by_nobody_and_drawn_as_a_placeholder(service: Sa
     assert [request.method for request in service.requests[before:]] == ["POST", "POST"]
     (first,), (second,) = (pictures(answer) for answer in answers)
     assert first == second
-    assert size_of(first) == (1024, 1024)
+    assert find_size(first) == (1024, 1024)
 
 
 @pytest.mark.parametrize(
@@ -464,21 +467,21 @@ def test_other_urls_are_fetched_by_nobody_and_drawn_as_a_placeholder(service: Sa
         ((900, 600), "1000*1000", (1000, 1000)),
     ],
 )
-def test_an_edit_keeps_the_proportion_of_the_last_image(
+def test_an_edit_keeps_the_ratio_of_the_last_image(
     size: tuple[int, int], asked: Any, expected: tuple[int, int], service: Sandbox
 ) -> None:
     links = [image(to_data_uri(encoded(each))) for each in ((640, 640), size)]
     (png,) = pictures(ask(service, *links, text("together"), size=asked))
-    width, height = size_of(png)
+    width, height = find_size(png)
     assert (width, height) == pytest.approx(expected, abs=24)
     assert max(width, height) <= 8 * min(width, height)
 
 
-def test_the_proportion_is_that_which_one_sees(service: Sandbox) -> None:
+def test_the_ratio_is_that_of_the_image_after_its_rotation(service: Sandbox) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     turned = to_data_uri(encoded((900, 600), "JPEG", exif=exif), "image/jpeg")
-    width, height = size_of(pictures(ask(service, image(turned), text("at dusk")))[0])
+    width, height = find_size(pictures(ask(service, image(turned), text("at dusk")))[0])
     assert width < height
 
 
@@ -513,19 +516,19 @@ def test_the_proportion_is_that_which_one_sees(service: Sandbox) -> None:
         "heavy",
     ],
 )
-def test_images_against_the_rules_are_refused(make: Callable[[], str], service: Sandbox) -> None:
+def test_input_images_that_break_a_rule_are_refused(make: Callable[[], str], service: Sandbox) -> None:
     before = service.bill
     refused(ask(service, image(make()), text("at dusk")), 400, "InvalidParameter", "<400> InternalError.Algo")
     assert service.bill == before
 
 
-def test_nine_images_are_taken_and_ten_refused(service: Sandbox) -> None:
+def test_nine_input_images_are_accepted_and_ten_are_refused(service: Sandbox) -> None:
     links = [image("https://example.com/a.png")] * 10
     assert ask(service, *links[1:], text("together")).status_code == 200
     refused(ask(service, *links, text("together")), 400, "InvalidParameter", "9")
 
 
-def test_urls_that_nobody_could_fetch_are_refused(service: Sandbox) -> None:
+def test_urls_that_cannot_be_fetched_are_refused(service: Sandbox) -> None:
     (url,) = contents(ask(service, size=SMALL))
     for link in (url.replace("Signature=", "Signature=x"), url.replace(".png", "0.png"), "ftp://example.com/a.png"):
         refused(ask(service, image(link), text("at dusk")), 400, "BadRequest.InputDownloadFailed")
@@ -536,7 +539,7 @@ def test_four_k_is_for_pro_without_images(service: Sandbox) -> None:
     refused(ask(service, link, text("x"), model="wan2.7-image-pro", size="4K"), 400, "InvalidParameter", "size")
 
 
-def test_a_service_may_take_no_data_uris() -> None:
+def test_a_service_that_accepts_no_data_uris_can_be_simulated() -> None:
     with Sandbox(data_uris=False) as running:
         answer = ask(running, image(to_data_uri(encoded())), text("at dusk"))
         assert ask(running, image("https://example.com/a.png"), text("at dusk")).status_code == 200
@@ -575,11 +578,11 @@ def test_results_need_their_signature(service: Sandbox) -> None:
     assert (unknown.status_code, "NoSuchKey" in unknown.text) == (404, True)
 
 
-def test_the_oldest_results_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_oldest_results_are_dropped_when_memory_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     with Sandbox() as running:
         first, second = (contents(ask(running, size=SMALL, seed=1))[0] for _ in range(2))
         size = len(httpx.get(first).content)
-        monkeypatch.setattr(module, "MAX_STORED_BYTES", 2 * size + 10)
+        monkeypatch.setattr(results_module, "MAX_STORED_BYTES", 2 * size + 10)
         third = contents(ask(running, size=SMALL, seed=1))[0]
         assert [httpx.get(url).status_code for url in (first, second, third)] == [404, 200, 200]
 
@@ -631,7 +634,7 @@ def test_refusals_come_without_latency() -> None:
         ("Arrearage", 400),
     ],
 )
-def test_documented_causes_can_be_asked_for(fault: str, status: int) -> None:
+def test_each_documented_refusal_can_be_a_fault(fault: str, status: int) -> None:
     with Sandbox(faults=[fault]) as running:
         answer = ask(running, size=SMALL)
         assert ask(running, size=SMALL).status_code == 200
@@ -641,7 +644,7 @@ def test_documented_causes_can_be_asked_for(fault: str, status: int) -> None:
     assert running.bill == Decimal("0.030")
 
 
-def test_some_causes_have_a_form_of_their_own() -> None:
+def test_some_refusals_have_their_own_format() -> None:
     names = ["data_inspection_failed", "insufficient_credits", "upstream_unavailable", "empty", "error_200"]
     with Sandbox(faults=names) as running:
         inspected, credit, html, empty, error = (ask(running) for _ in names)
@@ -657,7 +660,7 @@ def test_some_causes_have_a_form_of_their_own() -> None:
     assert running.bill == 0
 
 
-def test_faults_are_used_up_in_order_and_none_is_a_good_answer() -> None:
+def test_faults_are_used_in_order_and_none_means_success() -> None:
     own = {"status": 418, "body": {"tea": True}, "headers": {"X-Kind": "green"}}
     faults = [None, "rate_limit_exceeded", own, {"status": 500, "body": "plain"}, {"status": 503}]
     with Sandbox(faults=iter(faults)) as running:
@@ -678,12 +681,12 @@ def test_an_unknown_fault_is_an_error_that_names_the_known_ones() -> None:
         Sandbox(faults=[{"stats": 500}])
 
 
-def test_a_broken_connection_comes_after_work_that_is_billed() -> None:
+def test_a_connection_breaks_after_the_work_was_billed() -> None:
     with Sandbox(faults=["disconnect", "truncate"]) as running:
         with pytest.raises(httpx.RemoteProtocolError, match="without sending a response"):
             ask(running, n=2, size=SMALL)
         assert running.bill == Decimal("0.060")
-        with httpx.stream("POST", running.url + CHAT, json=body(size=SMALL), headers=key_of(running)) as answer:
+        with httpx.stream("POST", running.url + CHAT, json=body(size=SMALL), headers=authorize(running)) as answer:
             assert answer.status_code == 200
             with pytest.raises(httpx.RemoteProtocolError, match="complete message body"):
                 answer.read()
@@ -691,8 +694,8 @@ def test_a_broken_connection_comes_after_work_that_is_billed() -> None:
         assert ask(running, size=SMALL).status_code == 200
 
 
-def test_hanging_ends_at_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "HANG_SECONDS", 0.2)
+def test_a_hanging_call_ends_with_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app_module, "HANG_SECONDS", 0.2)
     with Sandbox(faults=["hang"]) as running:
         refused(ask(running), 504, "upstream_timeout")
         assert running.bill == 0
@@ -700,7 +703,7 @@ def test_hanging_ends_at_last(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_many_callers_at_once_are_served_and_billed_exactly() -> None:
     with Sandbox() as running:
-        async with httpx.AsyncClient(headers=key_of(running), timeout=60) as client:
+        async with httpx.AsyncClient(headers=authorize(running), timeout=60) as client:
             calls = [client.post(running.url + CHAT, json=body(size=SMALL, n=1)) for _ in range(20)]
             answers = await asyncio.gather(*calls)
     assert [answer.status_code for answer in answers] == [200] * 20
