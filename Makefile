@@ -21,7 +21,7 @@ $(READY): $(BIN)/python pyproject.toml
 	touch $@
 
 $(DEV): $(READY)
-	$(BIN)/python -m pip install --quiet --editable ".[cli,agents]" --group dev
+	$(BIN)/python -m pip install --quiet --editable ".[cli,agents,heif]" --group dev
 	touch $@
 
 demo: $(READY)  ## make two images in the sandbox, and edit one of them by its id
@@ -73,7 +73,7 @@ $(LOWEST)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(LOWEST)
 	$(LOWEST)/bin/python -m pip install --quiet "uv>=0.7"
 	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
-		--editable ".[cli,agents]" --group unit
+		--editable ".[cli,agents,heif]" --group unit
 	touch $@
 
 # test_standard.py runs the suite of langchain-tests, which needs a newer httpx.
@@ -90,7 +90,7 @@ wheel: dist  ## install the built wheel in a new environment, and run the unit t
 	rm -rf $(WHEEL)
 	$(PYTHON) -m venv $(WHEEL)/venv
 	$(WHEEL)/venv/bin/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(WHEEL)/venv/bin/python -m pip install --quiet "$$(ls dist/*.whl)[cli,agents]" --group test
+	$(WHEEL)/venv/bin/python -m pip install --quiet "$$(ls dist/*.whl)[cli,agents,heif]" --group test
 	cp -r tests pyproject.toml $(WHEEL)
 	cd $(WHEEL) && venv/bin/python -m pytest -n 2 -m "not repository" tests/unit_tests
 

@@ -56,8 +56,9 @@ class Lineage:
         return html.tree(self._branch())
 
     def _branch(self) -> html.Branch:
-        picture = None if self.image is None else self.image.preview(280)
-        return html.Branch(html.Card(picture, self.id, self._made()), [parent._branch() for parent in self.parents])
+        preview, note = (None, "not stored") if self.image is None else self.image._preview(280)
+        card = html.Card(preview, self.id, self._made(), note=note)
+        return html.Branch(card, [parent._branch() for parent in self.parents])
 
 
 @dataclass(frozen=True)

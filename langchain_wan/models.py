@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Self, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Self, TypedDict, TypeVar
 
 from langchain_core.messages import HumanMessage, ToolMessage
 from pydantic import (
@@ -27,15 +27,17 @@ from pydantic import (
 
 import langchain_wan
 from langchain_wan._concurrency.executor import in_thread
-from langchain_wan._media import decode, encode, formats, html
-from langchain_wan.errors import StoreError
+from langchain_wan._media import decode, encode, files, formats, html
+from langchain_wan.errors import StoreError, WanConfigurationError
 from langchain_wan.requests import ImageRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from PIL import Image
 
+
+Made = TypeVar("Made")
 
 CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 IMAGE_ID = re.compile(r"img_[0-9a-hjkmnp-tv-z]{13}")
@@ -139,7 +141,11 @@ class GeneratedImage(BaseModel):
         """Write the image to a file and return its path; missing folders are created.
 
         In a folder, or where the path ends with a slash, the file is named by the id. A name that ends with another
-        image type gets that type.
+        image type gets that type; what is transparent becomes white where the type has no transparency.
+
+        Raises:
+            WanConfigurationError: The ending is not that of a type which can be written.
+            StoreError: The bytes are not there, or can't be decoded.
         """
         return self._written(path, self.read())
 
@@ -148,19 +154,30 @@ class GeneratedImage(BaseModel):
         return await in_thread(self._written, path, await self.aread())
 
     def to_pil(self) -> Image.Image:
-        """Return a Pillow image, upright."""
-        return decode.decode_image(self.read())
+        """Return a Pillow image: upright, in sRGB, of mode L, LA, RGB or RGBA."""
+        return self._decoded(decode.decode_image)
 
     def thumbnail(self, max_side: int = 512) -> bytes:
         """Return a PNG of at most `max_side` pixels a side."""
-        return encode.thumbnail(self.read(), max_side)
+        return self._decoded(lambda data: encode.thumbnail(data, max_side))
 
     def content_block(self, max_side: int | None = None) -> dict[str, Any]:
         """Return LangChain's image block with the bytes in base64; `max_side=None` means the full size."""
-        if max_side is None:
-            return {"type": "image", "base64": self.base64, "mime_type": self.mime_type}
-        data, mime_type = encode.preview(self.read(), max_side)
+        data, mime_type = self._decoded(lambda data: encode.block_form(data, max_side))
         return {"type": "image", "base64": base64.b64encode(data).decode(), "mime_type": mime_type}
+
+    def _decoded(self, act: Callable[[bytes], Made]) -> Made:
+        try:
+            return act(self.read())
+        except formats.ImageFileError as error:
+            raise self._undecodable(error) from error
+
+    def _undecodable(self, error: formats.ImageFileError) -> StoreError:
+        return StoreError(
+            f"{self.id} can't be decoded: {error.problem}.",
+            next_step="read() returns its bytes as they came.",
+            advice=f"{self.id} can't be decoded: {error.problem}. Use another image.",
+        )
 
     def _byte_source(self) -> ByteSource:
         if self._source is not None:
@@ -182,7 +199,12 @@ class GeneratedImage(BaseModel):
         if target.is_dir() or str(path).endswith(("/", os.sep)):
             target = target / f"{self.id}{formats.EXTENSIONS.get(self.mime_type, '')}"
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(encode.as_named(data, target.suffix))
+        try:
+            target.write_bytes(files.as_named(data, target.suffix))
+        except files.UnknownEndingError as error:
+            raise WanConfigurationError(f"{target.name} can't be written: {error}.") from error
+        except formats.ImageFileError as error:
+            raise self._undecodable(error) from error
         return target
 
     def __eq__(self, other: object) -> bool:
@@ -201,11 +223,17 @@ class GeneratedImage(BaseModel):
         return {**super().__getstate__(), "__pydantic_private__": {"_source": None, "_pinned": None}}
 
     def preview(self, max_side: int = 320) -> bytes | None:
-        """Return a small JPEG (a PNG where it is transparent) to be looked at, or None where the bytes are gone."""
+        """Return a small JPEG (a PNG where it is transparent) to be looked at, or None if it can't be shown."""
+        return self._preview(max_side)[0]
+
+    def _preview(self, max_side: int) -> tuple[bytes | None, str]:
+        """Return the preview, or None and why there is none."""
         try:
-            return encode.preview(self.read(), max_side)[0]
-        except (StoreError, ValueError):
-            return None
+            return encode.preview(self.read(), max_side)[0], ""
+        except StoreError:
+            return None, "not stored"
+        except formats.ImageFileError as error:
+            return None, f"can't be shown: {error.problem}"
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002  IPython's own
         printer.text(f"{self.id} {self.width}x{self.height}")
@@ -238,6 +266,7 @@ class ImageResult(BaseModel):
         parents: Ids of the input images.
         replayed: True if the operation was finished before, and nothing was sent now.
         notes: Text that the service sent beside the images.
+        adjustments: What was changed about the input images so that the service takes them, as sentences.
     """
 
     model_config = ConfigDict(defer_build=True)
@@ -255,6 +284,7 @@ class ImageResult(BaseModel):
     replayed: bool = False
     created_at: Moment = Field(default_factory=lambda: datetime.now(UTC))
     notes: list[str] = Field(default_factory=list)
+    adjustments: list[str] = Field(default_factory=list)
 
     def edit(self, prompt: str, *, index: int = 0, **parameters: Any) -> ImageRequest:
         """Return the request that edits one of the images."""
@@ -278,6 +308,7 @@ class ImageResult(BaseModel):
             lines.append(f"{image.id} {image.width}x{image.height}{link}")
         if self.failures:
             lines.append(f"{len(self.failures)} more made and charged, but not downloaded yet.")
+        lines += self.adjustments
         lines.append("To edit or combine images, call again with their ids in `images`.")
         return "\n".join(lines)
 
@@ -327,8 +358,9 @@ class ImageResult(BaseModel):
         each = (self.cost_usd / max(1, len(self.images) + len(self.failures))).normalize()
         parents = [(None if parent is None else parent.preview(96), name) for name, parent in self._parents()]
         cards = [
-            html.Card(image.preview(), image.id, f"{image.width}x{image.height} · ${each:f}", parents)
+            html.Card(preview, image.id, f"{image.width}x{image.height} · ${each:f}", parents, note)
             for image in self.images
+            for preview, note in [image._preview(320)]
         ]
         return html.gallery(f"{self.prompt} · {self.model} · ${self.cost_usd.normalize():f}", cards)
 

@@ -15,7 +15,7 @@ from langchain_wan._concurrency.executor import in_thread
 from langchain_wan._media import decode, formats
 from langchain_wan._storage.money import to_usd
 from langchain_wan._storage.operations import Operation
-from langchain_wan._storage.sources import read_source
+from langchain_wan._storage.sources import name_source, read_source
 from langchain_wan._storage.states import OPEN_STATES, RESUMABLE_STATES, RUNNING_STATES, UNRESOLVED_STATES
 from langchain_wan._storage.storage import Storage
 from langchain_wan.errors import ImageReferenceError, WanConfigurationError
@@ -93,8 +93,9 @@ class WanStore:
         try:
             data = read_source(source)
             info = decode.inspect(data)
-        except formats.NotAnImageError as error:
-            raise ImageReferenceError(f"This can't be stored: {error}.", reason="unreadable") from error
+        except formats.ImageFileError as error:
+            text = f"{name_source(source) or 'This'} can't be stored: {error.problem}."
+            raise ImageReferenceError(text, reason="unreadable", next_step=error.remedy) from error
         storage = self._storage if scope is None else self._storage.scoped(scope)
         return storage.keep(data, info)
 

@@ -87,7 +87,8 @@ def deliver_images(job: Job, answer: Answer, stored: Mapping[int, GeneratedImage
             break
         if attempt:
             yield Sleep(FIRST_WAIT * 2 ** (attempt - 1))
-        delivered |= yield from _download(job, urls, max(0.001, deadline - job.clock()))
+        is_last = attempt == DOWNLOAD_ATTEMPTS - 1
+        delivered |= yield from _download(job, urls, max(0.001, deadline - job.clock()), tolerant=is_last)
         urls = {index: url for index, url in urls.items() if _may_come(delivered[index])}
     ordered = [delivered[index] for index in range(len(answer.parts))]
     images = [image for image in ordered if isinstance(image, GeneratedImage)]
@@ -97,12 +98,12 @@ def deliver_images(job: Job, answer: Answer, stored: Mapping[int, GeneratedImage
     return result
 
 
-def _download(job: Job, urls: Mapping[int, str], timeout: float) -> Flow[dict[int, Delivered]]:
+def _download(job: Job, urls: Mapping[int, str], timeout: float, *, tolerant: bool) -> Flow[dict[int, Delivered]]:
     indexes = list(urls)
 
     def receive(position: int, outcome: Outcome) -> Delivered:
         index = indexes[position]
-        return _read_download(job, index, urls[index], outcome)
+        return _read_download(job, index, urls[index], outcome, tolerant=tolerant)
 
     images: Sequence[Delivered] = yield SendAll(list(urls.values()), timeout, receive)
     return dict(zip(indexes, images, strict=True))
@@ -117,12 +118,12 @@ def _decode_part(job: Job, index: int, part: ImagePart) -> Delivered:
         return ImageFailure(index=index, reason="the answer has no image here", retryable=False)
     try:
         data = data_uri.decode_image_text(part.data)
-    except formats.NotAnImageError as error:
-        return ImageFailure(index=index, reason=str(error), retryable=False)
+    except formats.ImageFileError as error:
+        return ImageFailure(index=index, reason=error.problem, retryable=False)
     return _keep(job, index, data, None)
 
 
-def _read_download(job: Job, index: int, url: str, outcome: Outcome) -> Delivered:
+def _read_download(job: Job, index: int, url: str, outcome: Outcome, *, tolerant: bool) -> Delivered:
     if isinstance(outcome, NotSent):
         return ImageFailure(index=index, reason=outcome.reason, retryable=outcome.transient)
     if isinstance(outcome, Lost):
@@ -131,14 +132,15 @@ def _read_download(job: Job, index: int, url: str, outcome: Outcome) -> Delivere
         # 403, 404 and 410 are what an expired URL answers: it stays so.
         is_transient = outcome.status >= 500 or outcome.status == 429  # noqa: PLR2004
         return ImageFailure(index=index, reason=f"HTTP {outcome.status}", retryable=is_transient)
-    return _keep(job, index, outcome.body, url)
+    # A file without its end was probably cut off on the way: it is taken only if no better one comes.
+    return _keep(job, index, outcome.body, url, tolerant=tolerant)
 
 
-def _keep(job: Job, index: int, data: bytes, url: str | None) -> Delivered:
+def _keep(job: Job, index: int, data: bytes, url: str | None, *, tolerant: bool = True) -> Delivered:
     try:
-        info = decode.inspect(data)
-    except formats.NotAnImageError as error:
-        return ImageFailure(index=index, reason=str(error), retryable=url is not None)
+        info = decode.inspect(data, tolerant=tolerant)
+    except formats.ImageFileError as error:
+        return ImageFailure(index=index, reason=error.problem, retryable=url is not None)
     expires_at = None if url is None else find_expiry(url)
     try:
         image = job.storage.keep(data, info, url=url, expires_at=expires_at)
@@ -206,4 +208,5 @@ def _build_result(job: Job, answer: Answer, images: list[GeneratedImage], failur
         metadata=job.request.metadata,
         parents=job.parents,
         notes=list(answer.notes),
+        adjustments=job.adjustments,
     )

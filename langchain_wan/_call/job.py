@@ -53,6 +53,7 @@ class Job:
         clock: Monotonic seconds.
         price: Dollars an image.
         reached: How far it came; `"ended"` when its end is written down.
+        adjustments: What was changed about the input images, as sentences.
         all_stored: Whether each image that came is in the store, and not in memory only.
     """
 
@@ -69,6 +70,7 @@ class Job:
     reservation: Reservation | None = None
     reached: Literal["new", "ended"] | Reached = "new"
     parents: list[str] = field(default_factory=list)
+    adjustments: list[str] = field(default_factory=list)
     all_stored: bool = True
 
     @property

@@ -39,6 +39,8 @@ UNUSABLE_URL = "this URL can't be used"
 UNUSABLE_DATA = "it is not an image that can be read"
 NO_DOWNLOAD = "it could not be downloaded"
 
+NEXT_STEP = "Pass an id of this store, a Path, bytes, or a public URL."
+
 _URL_START = re.compile(r"https?://", re.IGNORECASE)
 
 
@@ -52,6 +54,7 @@ class Reference:
         of_service: Whether that URL was a result of the service; the download must be the image `image_id`.
         upload: The name of the upload that it is.
         label: What errors call it.
+        enlarged: How it was made larger, as a clause; empty where it was not.
     """
 
     data: bytes | None = field(default=None, repr=False)
@@ -63,6 +66,7 @@ class Reference:
     of_service: bool = False
     upload: str | None = None
     label: str = ""
+    enlarged: str = ""
 
     def usable_url(self, now: datetime) -> str | None:
         """Return the URL if the service can still fetch it."""
@@ -192,8 +196,8 @@ def _resolve(source: Any, naming: Naming) -> Reference:
         raise _refuse(naming, "a data URI written by the model is too long", "too_large", UNUSABLE_DATA)
     try:
         data = read_source(source)
-    except formats.NotAnImageError as error:
-        raise _refuse(naming, str(error), "unreadable", UNUSABLE_DATA) from error
+    except formats.ImageFileError as error:
+        raise _refuse(naming, error.problem, "unreadable", UNUSABLE_DATA, next_step=error.remedy) from error
     return _from_bytes(data, naming)
 
 
@@ -267,8 +271,8 @@ def _from_stored(image: GeneratedImage, naming: Naming) -> Reference:
 def _from_bytes(data: bytes, naming: Naming, url: str | None = None) -> Reference:
     try:
         info = decode.inspect(data)
-    except formats.NotAnImageError as error:
-        raise _refuse(naming, str(error), "unreadable", UNUSABLE_DATA) from error
+    except formats.ImageFileError as error:
+        raise _refuse(naming, error.problem, "unreadable", UNUSABLE_DATA, next_step=error.remedy) from error
     stored = naming.storage.keep(data, info)
     return Reference(data, info.mime_type, url, None, stored.id)
 
@@ -277,11 +281,20 @@ def _wire_form(reference: Reference, max_bytes: int) -> Reference:
     if reference.data is None:
         return reference
     try:
-        data, mime_type = encode.wire_form(reference.data, max_bytes=max_bytes)
-    except (formats.NotAnImageError, formats.UnfitImageError) as error:
-        text = f"{reference.label or 'An input image'} can't be used as an input image: {error}."
-        raise ImageReferenceError(text, reason="unfit", next_step="Use another image.", advice=text) from error
-    return replace(reference, data=data, mime_type=mime_type)
+        form = encode.wire_form(reference.data, max_bytes=max_bytes)
+    except formats.ImageFileError as error:
+        text = f"{reference.label or 'An input image'} can't be used as an input image: {error.problem}."
+        advice = f"{text} {error.advice}".rstrip()
+        raise ImageReferenceError(text, reason="unfit", next_step=error.remedy, advice=advice) from error
+    enlarged = form.enlarged or reference.enlarged
+    return replace(reference, data=form.data, mime_type=form.mime_type, enlarged=enlarged)
+
+
+def describe_enlarged(references: Iterable[Reference]) -> list[str]:
+    """Return a sentence about each input image that was made larger."""
+    rule = f"the service takes no side below {encode.MIN_WIRE_SIDE}"
+    enlarged = [(image.upload or image.image_id or image.label, image.enlarged) for image in references]
+    return [f"{name} was enlarged {how}: {rule}." for name, how in enlarged if how]
 
 
 def _label(index: int, source: Any) -> str:
@@ -301,7 +314,7 @@ def _shorten(label: str) -> str:
 
 
 def _refuse(
-    naming: Naming, why: str, reason: str, for_model: str, *, instead_of: str | None = None
+    naming: Naming, why: str, reason: str, for_model: str, *, instead_of: str | None = None, next_step: str = NEXT_STEP
 ) -> ImageReferenceError:
     """Return the error of an input that can't be used.
 
@@ -316,6 +329,6 @@ def _refuse(
     return ImageReferenceError(
         f"{naming.label} can't be used: {why}.",
         reason=reason,
-        next_step="Pass an id of this store, a Path, bytes, or a public URL.",
+        next_step=next_step,
         advice=f"{_shorten(naming.label)}: {for_model}.{listed}",
     )

@@ -1,4 +1,4 @@
-"""Images as text: base64, bare or in a data URI."""
+"""Images as text: base64, bare or in a data URI, in every spelling. What the bytes are, they say themselves."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ def decode_data_uri(text: str, *, max_bytes: int = MAX_FILE_BYTES) -> bytes:
     """
     head, comma, body = text.partition(",")
     if not comma or not _DATA_URI_HEAD.fullmatch(head):
-        raise NotAnImageError("not a base64 data URI")
+        raise NotAnImageError("it is not a base64 data URI", remedy="Pass data:image/png;base64,... with every byte.")
     if len(body) > max_bytes * 4 // 3 + 4 and len("".join(body.split())) > max_bytes * 4 // 3 + 4:
-        raise NotAnImageError("the data URI is too long")
+        text = f"the data URI is too long: {len(body):,} characters, for at most {max_bytes:,} bytes"
+        raise NotAnImageError(text, remedy="Save the image as a smaller JPEG.")
     return decode_base64(body)
 
 
@@ -48,7 +49,7 @@ def _decode_span(text: Span) -> bytes:
     decoded = io.BytesIO()  # grows in place, and gives its bytes away without a copy
     whole = memoryview(text.body)
     if text.body.find(b"=", start, text.end - 2) >= 0:  # in slices, padding between two of them would go unnoticed
-        raise NotAnImageError("not valid base64")
+        raise _build_base64_error()
     try:
         for offset in range(start, text.end, BASE64_SLICE):
             decoded.write(binascii.a2b_base64(whole[offset : min(text.end, offset + BASE64_SLICE)], strict_mode=True))
@@ -72,11 +73,11 @@ def decode_base64(text: str) -> bytes:
     plain = "".join(unquote(text).split()) if "%" in text else "".join(text.split())
     plain = plain.rstrip("=").translate(_URL_SAFE)
     if not plain:
-        raise NotAnImageError("not valid base64")
+        raise _build_base64_error()
     try:
         return _decode_strictly(plain + "=" * (-len(plain) % 4))
     except ValueError as error:
-        raise NotAnImageError("not valid base64") from error
+        raise _build_base64_error() from error
 
 
 def _decode_strictly(text: str) -> bytes:
@@ -84,3 +85,7 @@ def _decode_strictly(text: str) -> bytes:
         raise ValueError("padding inside")
     parts = (text[start : start + BASE64_SLICE] for start in range(0, len(text), BASE64_SLICE))
     return b"".join([binascii.a2b_base64(part, strict_mode=True) for part in parts])
+
+
+def _build_base64_error() -> NotAnImageError:
+    return NotAnImageError("it is not valid base64", remedy="Encode the whole file anew.")

@@ -1,88 +1,297 @@
-"""What image bytes are: type, size, thumbnail, and the form in which a reference may be sent.
+"""The one way in: from the bytes of a file, or a Pillow image, to upright sRGB pixels with 8 bits.
 
-Bytes decide, never a file name or a label. The header is read and checked against the caps before any pixel
-is decoded. Pillow is imported when a function is called, so that importing the package stays cheap.
+Bytes decide what an image is, never a file name or a label. Limits come before pixels. A decoder may raise anything for
+a damaged file: all of it becomes an error of `formats`. Pillow is imported when it is needed, which the inspection of
+an ordinary file is not.
 """
 
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from langchain_wan._media.formats import FORMATS, OPENED, ImageInfo, NotAnImageError
-from langchain_wan._media.metadata import is_complete_jpeg
+from langchain_wan._media import bands, colour, containers, pixels
+from langchain_wan._media.facts import Facts, read_facts, read_info
+from langchain_wan._media.formats import (
+    FORMATS,
+    MAX_FILE_BYTES,
+    ImageFileError,
+    ImageInfo,
+    NotAnImageError,
+    build_damage_error,
+)
+from langchain_wan._media.kinds import build_size_error, identify
+from langchain_wan._media.structure import MAX_PIXELS, Structure, check_size, check_structure, read_png_header
 
 if TYPE_CHECKING:
     from PIL import Image
 
-MAX_SIDE = 16_384
-MAX_PIXELS = 50_000_000  # a 48-megapixel phone photograph; in memory, a pixel takes four bytes
-# Large, and packed tighter than any camera packs: a bomb of 200 kB that unpacks to 200 MB.
-LARGE, PACKED = 20_000_000, 100  # pixels; pixels a byte
+# The readers themselves, not `Image.open`: that asks every plugin of the process, and has one limit for all formats.
+_READERS = {
+    "PNG": ("PIL.PngImagePlugin", "PngImageFile"),
+    "JPEG": ("PIL.JpegImagePlugin", "JpegImageFile"),
+    "WEBP": ("PIL.WebPImagePlugin", "WebPImageFile"),
+    "BMP": ("PIL.BmpImagePlugin", "BmpImageFile"),
+    "GIF": ("PIL.GifImagePlugin", "GifImageFile"),
+    "AVIF": ("PIL.AvifImagePlugin", "AvifImageFile"),
+    "HEIC": ("pillow_heif", "HeifImageFile"),
+    "HEIF": ("pillow_heif", "HeifImageFile"),
+}
+_JPEG_SCALES = (1, 2, 4, 8)
 
 
-def inspect(data: bytes) -> ImageInfo:
-    """Read type and size from the header, within the caps, and verify the file's structure.
+def inspect(data: bytes, *, tolerant: bool = True) -> ImageInfo:
+    """Read type and size of an image, and check its file, in linear time and without decoding it.
 
-    Raises:
-        NotAnImageError: The bytes are not a supported image, are damaged or too large.
-    """
-    with open_image(data) as image:
-        info = ImageInfo(FORMATS[str(image.format)][0], image.width, image.height)
-        try:
-            image.verify()
-        except (OSError, ValueError, SyntaxError, EOFError) as error:
-            raise NotAnImageError("the image is damaged or cut off") from error
-    if info.mime_type == "image/jpeg" and not is_complete_jpeg(data):
-        raise NotAnImageError("the image is damaged or cut off")  # verify() does not look at a JPEG's end
-    return info
-
-
-def decode_image(data: bytes, max_side: int | None = None) -> Image.Image:
-    """Decode to a Pillow image, EXIF rotation applied; JPEGs are decoded at reduced scale where that is enough.
+    Args:
+        tolerant: Whether a file with a wrong checksum or end is accepted, as viewers do, if its pixels are there; only
+            such a file is decoded.
 
     Raises:
         NotAnImageError: The bytes are not a supported image, are damaged or too large.
     """
-    from PIL import ImageOps
-
-    with open_image(data) as image:
-        if max_side is not None:
-            image.draft("RGB", (max_side, max_side))
-        load_pixels(image)
-        upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I;16"):  # 16 bits a pixel, whose upper half is what a screen shows
-        upright = upright.convert("I").point(lambda value: value * (1 / 256)).convert("L")
-    if upright.mode not in {"RGB", "RGBA", "L", "LA"}:
-        upright = upright.convert("RGBA" if has_alpha(upright) else "RGB")
-    if max_side is not None:
-        upright.thumbnail((max_side, max_side))
-    return upright
+    with _guarded():
+        kind, structure = _check(data)
+        width, height = structure.width, structure.height
+        if kind in {"AVIF", "HEIC", "HEIF"}:
+            with open_image(data, kind, structure) as image:
+                width, height = image.size
+        if not structure.is_sound and not tolerant:
+            raise build_damage_error()
+        if not structure.is_sound:
+            _prove(data, kind, structure)
+        return ImageInfo(FORMATS[kind][0], width, height)
 
 
-def has_alpha(image: Image.Image) -> bool:
-    """Say whether a Pillow image can hold transparent pixels."""
-    return image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info
+def decode_image(data: bytes, max_side: int | None = None, *, on_white: bool = False) -> Image.Image:
+    """Decode the first picture of a file: upright, in sRGB, of mode L, LA, RGB or RGBA.
+
+    A JPEG of more than `MAX_PIXELS` is decoded at a reduced scale.
+
+    Args:
+        max_side: Pixels of the longer side at most; None means the full size.
+        on_white: Whether what is transparent becomes white.
+
+    Raises:
+        NotAnImageError: The bytes are not a supported image, are damaged or too large.
+    """
+    with _guarded():
+        kind, structure = _check(data)
+        facts = read_facts(data, kind)
+        if kind == "PNG" and structure.width * structure.height > bands.LARGE and bands.is_band_png(data):
+            step = pixels.find_step((structure.width, structure.height), max_side)
+            size = structure.width, structure.height
+            image = bands.join_bands(bands.read_bands(data, step), size, step, lambda band: _simple(band, on_white))
+        else:
+            image, told = _load(data, kind, structure, max_side)
+            facts = told or facts
+        return _finish(image, facts, max_side, on_white=on_white)
 
 
-def open_image(data: bytes) -> Image.Image:
-    from PIL import Image
+def convert_pillow(image: Image.Image) -> Image.Image:
+    """Do with a Pillow image what `decode_image` does with a file; an orientation in its EXIF is applied.
 
+    Raises:
+        NotAnImageError: It has no pixels, too many, or numbers that could mean anything.
+    """
+    check_size(image.width, image.height, "image")
+    with _guarded():
+        image.load()
+        return _finish(pixels.simplify(image), read_info(image.info), None)
+
+
+def is_common(data: bytes) -> bool:
+    """Say whether any decoder shows a file as this one does: common compression, upright, opaque, 8 bits, sRGB.
+
+    Raises:
+        NotAnImageError: The bytes are not a supported image, are damaged or too large.
+    """
+    with _guarded():
+        kind, structure = _check(data)
+        facts = read_facts(data, kind)
+        if not (structure.is_sound and structure.is_common) or facts.orientation != 1 or facts.has_profile:
+            return False
+        with open_image(data, kind, structure) as image:
+            image.load()  # a header may promise pixels that are not there
+            return not pixels.has_alpha(image)
+
+
+def open_image(data: bytes, kind: str, structure: Structure) -> Image.Image:
+    """Return what Pillow reads of a file before its pixels.
+
+    Raises:
+        NotAnImageError: Nothing is installed that reads it.
+    """
+    name, reader = _READERS[kind]
     try:
-        image = Image.open(io.BytesIO(data), formats=OPENED)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise NotAnImageError("the image has too many pixels") from error
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
-        raise NotAnImageError("the bytes are not a PNG, JPEG, WebP, BMP or GIF image") from error
-    pixels = image.width * image.height
-    is_bomb = pixels > LARGE and pixels > PACKED * len(data)
-    if max(image.size) > MAX_SIDE or pixels > MAX_PIXELS or min(image.size) < 1 or is_bomb:
-        raise NotAnImageError("the image has too many pixels")
+        plugin = import_module(name)
+        is_missing = kind == "AVIF" and not plugin.SUPPORTED
+    except ImportError:
+        is_missing = True
+    if is_missing:
+        raise _build_missing_error(kind)
+    cleaned = _clean(data, kind, is_sound=structure.is_sound)
+    image: Image.Image = getattr(plugin, reader)(io.BytesIO(cleaned))
+    check_size(*image.size, kind, is_progressive=structure.is_progressive)
     return image
 
 
-def load_pixels(image: Image.Image) -> None:
+@contextmanager
+def _guarded() -> Iterator[None]:
     try:
+        yield
+    except ImageFileError:
+        raise
+    except MemoryError as error:
+        raise NotAnImageError("there is not enough memory to decode it", remedy="Make it smaller.") from error
+    except Exception as error:
+        raise build_damage_error() from error
+
+
+def _check(data: bytes) -> tuple[str, Structure]:
+    if len(data) > MAX_FILE_BYTES:
+        raise build_size_error(len(data))
+    kind = identify(data)
+    return kind, check_structure(data, kind)
+
+
+def _load(data: bytes, kind: str, structure: Structure, max_side: int | None) -> tuple[Image.Image, Facts | None]:
+    """Return the pixels of a file in a simple mode, and where only the decoder knows them its facts."""
+    depth = 8
+    with open_image(data, kind, structure) as image:
+        if kind == "JPEG":
+            image.draft(None, _find_draft(image.size, max_side))
+        if kind == "PNG":
+            depth = read_png_header(data).depth
+            _scale_transparency(image, depth)
         image.load()
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
-        raise NotAnImageError("the image is damaged or cut off") from error
+        simple = pixels.simplify(image, depth=depth)
+        if kind == "GIF":
+            simple = _place_on_canvas(simple, data)
+        if kind not in {"AVIF", "HEIC", "HEIF"}:
+            return simple, None
+        told = read_info(image.info)
+        orientation = told.orientation if kind == "AVIF" else 1  # pillow-heif has turned the pixels
+        facts = told if "icc_profile" in image.info else read_facts(data, kind)
+        return simple, replace(facts, orientation=orientation)
+
+
+def _simple(image: Image.Image, on_white: bool) -> Image.Image:
+    simple = pixels.simplify(image)
+    return pixels.flatten(simple) if on_white else simple
+
+
+def _finish(image: Image.Image, facts: Facts, max_side: int | None, *, on_white: bool = False) -> Image.Image:
+    if on_white:
+        image = pixels.flatten(image)
+    image = pixels.turn_upright(pixels.shrink(image, max_side), facts.orientation)
+    if facts.profile is not None:
+        image = colour.convert_to_srgb(image, facts.profile)
+    if image.mode == "CMYK":
+        image = image.convert("RGB")
+    image = image.copy() if image.info else image
+    image.info = {}
+    return image
+
+
+def _find_draft(size: tuple[int, int], max_side: int | None) -> tuple[int, int]:
+    """Return the size for which a JPEG is decoded: as small as its decoder can make it, and not below `max_side`."""
+    scales = [
+        scale for scale in _JPEG_SCALES if scale == 1 or (max_side is not None and max(size) // scale >= max_side)
+    ]
+    scale = scales[-1]
+    while size[0] * size[1] > MAX_PIXELS * scale**2:
+        scale *= 2
+    return max(1, size[0] // scale), max(1, size[1] // scale)
+
+
+def _scale_transparency(image: Image.Image, depth: int) -> None:
+    # Pillow makes 8 bits of two and four, and leaves the level that is transparent as it was.
+    level = image.info.get("transparency")
+    if image.mode == "L" and isinstance(level, int) and depth < 8:  # noqa: PLR2004  bits
+        image.info["transparency"] = level * 255 // (2**depth - 1)
+
+
+def _place_on_canvas(image: Image.Image, data: bytes) -> Image.Image:
+    """Return the first frame of a GIF on its canvas, which is transparent beside it, as browsers show it."""
+    frame = containers.read_gif(data)
+    if frame is None or (frame.width, frame.height) == frame.canvas:
+        return image
+    from PIL import Image
+
+    box = frame.left, frame.top, frame.left + frame.width, frame.top + frame.height
+    canvas = Image.new("RGBA", frame.canvas)
+    canvas.paste(image.convert("RGBA").crop(box), box)
+    return canvas
+
+
+def _clean(data: bytes, kind: str, *, is_sound: bool) -> bytes:
+    """Return a file with nothing but what its pixels need, and with its checksums and end put right.
+
+    Pillow reads texts, EXIF and profiles as it opens a file, and refuses the image where one of them is odd.
+    """
+    if kind == "PNG":
+        parts = [part for part in containers.read_png(data) if part.kind in _PNG_PIXELS]
+        if is_sound and parts[-1].end + 4 == sum(12 + part.end - part.body for part in parts) + 8:
+            return data
+        chunks = [bands.build_chunk(part.kind, data[part.body : part.end]) for part in parts if part.kind != b"IEND"]
+        return b"".join([containers.PNG_SIGNATURE, *chunks, bands.build_chunk(b"IEND", b"")])
+    if kind == "JPEG":
+        pieces = []
+        for part in containers.read_jpeg(data):
+            if part.kind == containers.JPEG_SCAN:
+                pieces.append(data[part.start :])
+                break
+            if not _is_note(part.kind[0]) or (part.kind == b"\xee" and data[part.body : part.body + 5] == b"Adobe"):
+                pieces.append(data[part.start : part.end])
+        return b"".join(pieces if is_sound else [*pieces, b"\xff\xd9"])
+    if kind == "WEBP" and not is_sound:
+        return data[:4] + (len(data) - 8).to_bytes(4, "little") + data[8:]
+    return data
+
+
+_PNG_PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
+
+
+def _is_note(marker: int) -> bool:
+    """Say whether a segment of a JPEG is an application's own, or a comment."""
+    return 0xE0 < marker <= 0xEF or marker == 0xFE  # noqa: PLR2004 - all but APP0, which says YCbCr
+
+
+def _prove(data: bytes, kind: str, structure: Structure) -> None:
+    """Decode a file whose structure is not quite right.
+
+    Raises:
+        NotAnImageError: Not all of its pixels are there.
+    """
+    if kind == "JPEG":
+        # The decoder makes grey of what is missing, without a word. If the data is cut off, it would go on with what
+        # follows; if it is all there, it ignores it.
+        images = [_decode_draft(data + rest, structure) for rest in (b"", b"\x35\xa9\x5c\xd2" * 1024)]
+        if images[0].tobytes() != images[1].tobytes():
+            raise build_damage_error()
+    elif kind != "PNG":  # of which the structure told all
+        with open_image(data, kind, structure) as image:
+            image.load()
+
+
+def _decode_draft(data: bytes, structure: Structure) -> Image.Image:
+    with open_image(data, "JPEG", structure) as image:
+        image.draft(None, _find_draft(image.size, None))
+        image.load()
+        return image
+
+
+def _build_missing_error(kind: str) -> NotAnImageError:
+    if kind == "AVIF":
+        remedy = "Install one that does: pip install 'pillow>=11.3'. Or save it as PNG or JPEG."
+        return NotAnImageError("it is an AVIF image, which this Pillow does not read", remedy=remedy, advice=_ASK)
+    remedy = "Install the extra: pip install 'langchain-wan[heif]'. Or save it as PNG or JPEG."
+    return NotAnImageError(f"it is a {kind} photo, and pillow-heif is not installed", remedy=remedy, advice=_ASK)
+
+
+_ASK = "Ask for it as PNG or JPEG."

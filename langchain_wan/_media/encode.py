@@ -1,12 +1,16 @@
-"""Image bytes that are written: thumbnails, previews, files, and the form that a service accepts."""
+"""The one way out: small copies, files of any type, blocks of messages, and the form that a service accepts.
+
+All of them hold upright sRGB pixels and nothing else, so that what is sent, shown and saved looks the same.
+"""
 
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from langchain_wan._media.decode import decode_image, has_alpha, inspect, load_pixels, open_image
-from langchain_wan._media.formats import FORMATS, OPENED, ImageInfo, UnfitImageError
+from langchain_wan._media import pixels
+from langchain_wan._media.decode import convert_pillow, decode_image, inspect, is_common
+from langchain_wan._media.formats import ImageInfo, UnfitImageError
 from langchain_wan._media.metadata import has_only_pixels
 
 if TYPE_CHECKING:
@@ -21,32 +25,56 @@ MAX_WIRE_RATIO = 8
 # Alibaba advises raw files below 7 MB, so that the data URI stays below its 10 MB cap (same pages).
 MAX_WIRE_BYTES = 7_000_000
 REFIT_SIDE = 2048
+MIN_SIDE = 64  # what is smaller shows too little to be enlarged
 JPEG_QUALITY = 92
+# What the model providers take that LangChain has converters for.
+BLOCK_TYPES = frozenset({"image/jpeg", "image/png", "image/webp"})
+
+
+class WireForm(NamedTuple):
+    """An image as it may be sent.
+
+    Attributes:
+        enlarged: How it was made larger, as a clause for people; empty where it was not.
+    """
+
+    data: bytes
+    mime_type: str
+    enlarged: str = ""
 
 
 def thumbnail(data: bytes, max_side: int) -> bytes:
     """Return a PNG of at most `max_side` pixels a side, upright and without metadata."""
-    with decode_image(data, max_side) as image:
-        out = io.BytesIO()
-        image.save(out, "PNG")
-    return out.getvalue()
+    return _encode(decode_image(data, max_side), "PNG")
 
 
-def preview(data: bytes, max_side: int) -> tuple[bytes, str]:
-    """Return a small image for a vision model and its MIME type: a JPEG, a tenth of a PNG, unless it has alpha."""
-    with decode_image(data, max_side) as image:
-        kind, mime_type = ("PNG", "image/png") if has_alpha(image) else ("JPEG", "image/jpeg")
-        out = io.BytesIO()
-        image.save(out, kind, quality=JPEG_QUALITY)
-    return out.getvalue(), mime_type
+def preview(data: bytes, max_side: int | None) -> tuple[bytes, str]:
+    """Return an image for a vision model and its MIME type: a JPEG, a tenth of a PNG, unless it is transparent."""
+    image = decode_image(data, max_side)
+    if pixels.is_transparent(image):
+        return _encode(image, "PNG"), "image/png"
+    return _encode(image, "JPEG", quality=JPEG_QUALITY), "image/jpeg"
 
 
-def wire_form(data: bytes, *, max_bytes: int = MAX_WIRE_BYTES) -> tuple[bytes, str]:
-    """Return the bytes and MIME type in which a reference may be sent.
+def block_form(data: bytes, max_side: int | None) -> tuple[bytes, str]:
+    """Return the bytes and MIME type of an image in a message: small, or at full size as it is if it hides nothing."""
+    if max_side is not None:
+        return preview(data, max_side)
+    mime_type = inspect(data).mime_type
+    if mime_type in BLOCK_TYPES and has_only_pixels(data, mime_type) and is_common(data):
+        return data, mime_type
+    if mime_type == "image/jpeg":
+        return preview(data, None)
+    return _encode(decode_image(data), "PNG"), "image/png"
 
-    An image that fits the service's rules and holds no metadata is returned byte for byte. Others are made to
-    fit where a person would not mind: alpha on white, EXIF rotation applied, metadata dropped, sides at most
-    `REFIT_SIDE`, JPEG where a lossless file would be too large.
+
+def wire_form(data: bytes, *, max_bytes: int = MAX_WIRE_BYTES) -> WireForm:
+    """Return the form in which a reference may be sent.
+
+    An image that fits the service's rules, that every decoder shows alike and that holds no metadata is returned byte
+    for byte. Others are made to fit where a person would not mind: sRGB, alpha on white, EXIF rotation applied,
+    metadata dropped, sides at most `REFIT_SIDE` and at least `MIN_WIRE_SIDE`, JPEG where a lossless file would be too
+    large.
 
     Raises:
         NotAnImageError: The bytes are not a supported image.
@@ -54,70 +82,71 @@ def wire_form(data: bytes, *, max_bytes: int = MAX_WIRE_BYTES) -> tuple[bytes, s
     """
     info = inspect(data)
     _check_shape(info)
-    with open_image(data) as image:
-        fits = (
-            info.mime_type in WIRE_TYPES
-            and max(image.size) <= MAX_WIRE_SIDE
-            and len(data) <= max_bytes
-            and not has_alpha(image)
-            and has_only_pixels(data, info.mime_type)
-        )
-        if fits:
-            load_pixels(image)  # a header may promise pixels that are not there
-            return data, info.mime_type
-    return _refitted(data, lossless=info.mime_type != "image/jpeg", max_bytes=max_bytes)
-
-
-def as_named(data: bytes, suffix: str) -> bytes:
-    """Return an image in the format that a file name's ending asks for; as it is where it asks for none."""
-    endings = {FORMATS[kind][1]: kind for kind in OPENED} | {".jpeg": "JPEG"}
-    kind = endings.get(suffix.lower())
-    if kind is None or FORMATS[kind][0] == inspect(data).mime_type:
-        return data
-    with decode_image(data) as image:
-        out = io.BytesIO()
-        (image.convert("RGB") if kind in {"JPEG", "BMP"} else image).save(out, kind)
-    return out.getvalue()
+    fits = (
+        info.mime_type in WIRE_TYPES
+        and min(info.width, info.height) >= MIN_WIRE_SIDE
+        and max(info.width, info.height) <= MAX_WIRE_SIDE
+        and len(data) <= max_bytes
+        and has_only_pixels(data, info.mime_type)
+    )
+    if fits and is_common(data):
+        return WireForm(data, info.mime_type)
+    image = decode_image(data, REFIT_SIDE, on_white=True)
+    enlarged = ""
+    if min(image.size) < MIN_WIRE_SIDE:
+        before, image = image.size, _enlarge(image)
+        enlarged = f"from {before[0]}x{before[1]} to {image.width}x{image.height} pixels"
+    lossless = info.mime_type != "image/jpeg"
+    return WireForm(*_compress(image, lossless=lossless, max_bytes=max_bytes), enlarged)
 
 
 def encode_png(image: Image.Image) -> bytes:
-    """Return a Pillow image as PNG bytes."""
-    out = io.BytesIO()
-    image.save(out, "PNG", compress_level=1)
-    return out.getvalue()
+    """Return a Pillow image as PNG bytes: upright, in sRGB, without metadata.
+
+    Raises:
+        NotAnImageError: It has no pixels, too many, or numbers that could mean anything.
+    """
+    return _encode(convert_pillow(image), "PNG")
 
 
 def _check_shape(info: ImageInfo) -> None:
     short, long = sorted((info.width, info.height))
-    if short < MIN_WIRE_SIDE:
-        raise UnfitImageError(f"each side must have at least {MIN_WIRE_SIDE} pixels")
+    size = f"it is {info.width}x{info.height} pixels"
+    if short < MIN_SIDE:
+        rule = f"each side must have at least {MIN_SIDE} pixels, and is enlarged to {MIN_WIRE_SIDE}"
+        raise UnfitImageError(f"{size}; {rule}", remedy="Use a larger image.")
     if long > MAX_WIRE_RATIO * short:
-        raise UnfitImageError(f"the longer side may be at most {MAX_WIRE_RATIO} times the shorter one")
+        rule = f"the longer side may be at most {MAX_WIRE_RATIO} times the shorter one"
+        raise UnfitImageError(f"{size}; {rule}", remedy="Crop it.")
 
 
-def _refitted(data: bytes, *, lossless: bool, max_bytes: int) -> tuple[bytes, str]:
+def _enlarge(image: Image.Image) -> Image.Image:
     from PIL import Image
 
-    with decode_image(data, REFIT_SIDE) as image:
-        profile = image.info.get("icc_profile")  # colour, not a fact about the person
-        if has_alpha(image):
-            rgba = image.convert("RGBA")
-            flat = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-        else:
-            flat = image.convert("RGB")
-    flat.info = {}
+    factor = MIN_WIRE_SIDE / min(image.size)
+    width, height = (max(MIN_WIRE_SIDE, round(side * factor)) for side in image.size)
+    limit = MAX_WIRE_RATIO * MIN_WIRE_SIDE  # which rounding must not pass
+    return image.resize((min(width, limit), min(height, limit)), Image.Resampling.LANCZOS)
+
+
+def _compress(image: Image.Image, *, lossless: bool, max_bytes: int) -> tuple[bytes, str]:
     if lossless:
-        out = io.BytesIO()
-        flat.save(out, "PNG", icc_profile=profile, compress_level=1)
-        if out.tell() <= max_bytes:
-            return out.getvalue(), "image/png"
+        data = _encode(image, "PNG")
+        if len(data) <= max_bytes:
+            return data, "image/png"
     for side in (REFIT_SIDE, REFIT_SIDE // 2, MIN_WIRE_SIDE * 2):
-        flat.thumbnail((side, side))
-        if min(flat.size) < MIN_WIRE_SIDE:
+        smaller = pixels.shrink(image, side)
+        if min(smaller.size) < MIN_WIRE_SIDE:
             break
         for quality in (JPEG_QUALITY, 80, 60):
-            out = io.BytesIO()
-            flat.save(out, "JPEG", quality=quality, icc_profile=profile)
-            if out.tell() <= max_bytes:
-                return out.getvalue(), "image/jpeg"
-    raise UnfitImageError("it can't be made small enough to be sent")
+            data = _encode(smaller, "JPEG", quality=quality)
+            if len(data) <= max_bytes:
+                return data, "image/jpeg"
+    text = f"it can't be made smaller than {max_bytes:,} bytes"
+    raise UnfitImageError(text, remedy="Use an image with fewer details, or fewer images.")
+
+
+def _encode(image: Image.Image, kind: str, **options: int) -> bytes:
+    out = io.BytesIO()
+    image.save(out, kind, **{"compress_level": 1} if kind == "PNG" else options)
+    return out.getvalue()

@@ -1,4 +1,4 @@
-"""The image formats that are read, and the errors of bytes that are none of them."""
+"""The image formats that are read, and the errors of bytes that can't be used."""
 
 from __future__ import annotations
 
@@ -8,22 +8,45 @@ from dataclasses import dataclass
 FORMATS = {
     "PNG": ("image/png", ".png"),
     "JPEG": ("image/jpeg", ".jpg"),
-    "MPO": ("image/jpeg", ".jpg"),  # a JPEG with a second image behind it, as many phones write
     "WEBP": ("image/webp", ".webp"),
     "BMP": ("image/bmp", ".bmp"),
     "GIF": ("image/gif", ".gif"),
+    "AVIF": ("image/avif", ".avif"),
+    "HEIC": ("image/heic", ".heic"),
+    "HEIF": ("image/heif", ".heif"),
 }
-OPENED = tuple(name for name in FORMATS if name != "MPO")  # which Pillow finds out when it opens a JPEG
 EXTENSIONS = dict(FORMATS.values())
+READABLE = "PNG, JPEG, WebP, BMP, GIF, AVIF or HEIC"
 MAX_FILE_BYTES = 64 * 2**20  # what is read of one image at all
 
 
-class NotAnImageError(ValueError):
-    """The bytes are not an image that is supported; the text says why, without quoting them."""
+class ImageFileError(ValueError):
+    """An image file can't be used. The texts quote nothing of the file.
+
+    Attributes:
+        problem: What is wrong, as a clause that follows a colon.
+        remedy: What to do about it, as a sentence; empty where nothing helps.
+        advice: The same for somebody who talks to the owner of the file, such as a language model.
+    """
+
+    def __init__(self, problem: str, *, remedy: str = "", advice: str | None = None) -> None:
+        super().__init__(problem)
+        self.problem, self.remedy = problem, remedy
+        self.advice = remedy if advice is None else advice
 
 
-class UnfitImageError(ValueError):
+class NotAnImageError(ImageFileError):
+    """The bytes are not an image that can be read."""
+
+
+class UnfitImageError(ImageFileError):
     """The image breaks a rule of the service that can't be fixed without changing what it shows."""
+
+
+def build_damage_error() -> NotAnImageError:
+    """Return the error of an image whose bytes are not all there, or not right."""
+    remedy = "Get the file again; if it opens in a viewer, save it anew as PNG or JPEG."
+    return NotAnImageError("the image is damaged or cut off", remedy=remedy)
 
 
 @dataclass(frozen=True)

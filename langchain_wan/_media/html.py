@@ -22,16 +22,19 @@ _BRANCHES = "border-left:2px solid rgba(128,128,128,.5);padding-left:12px;displa
 
 @dataclass(frozen=True)
 class Card:
-    """One image: a PNG or JPEG thumbnail, or None where the bytes are gone; what stands below it, line by line.
+    """One image, and what stands below it, line by line.
 
     Attributes:
+        picture: A PNG or JPEG thumbnail, or None where there is none.
         parents: Thumbnails and ids of the images that it was made from.
+        note: What stands in the place of a picture that is missing.
     """
 
     picture: bytes | None
     caption: str
     details: str = ""
     parents: Sequence[tuple[bytes | None, str]] = ()
+    note: str = "not stored"
 
 
 @dataclass(frozen=True)
@@ -62,19 +65,19 @@ def tree(branch: Branch) -> str:
 def figure(card: Card, style: str) -> str:
     """Return one image with its caption as an HTML fragment."""
     lines = "".join(f"<div>{html.escape(line)}</div>" for line in (card.caption, card.details) if line)
-    parents = "".join(_picture(data, name, _PARENT) for data, name in card.parents)
+    parents = "".join(_picture(data, name, _PARENT, "not stored") for data, name in card.parents)
     made_from = f'<div style="{_PARENTS}">from {parents}</div>' if parents else ""
     return (
-        f'<figure style="{style}">{_picture(card.picture, card.caption, _IMAGE)}'
+        f'<figure style="{style}">{_picture(card.picture, card.caption, _IMAGE, card.note)}'
         f'<figcaption style="{_CAPTION}">{lines}{made_from}</figcaption></figure>'
     )
 
 
-def _picture(data: bytes | None, text: str, style: str) -> str:
-    shown = html.escape(text)
+def _picture(data: bytes | None, text: str, style: str, note: str) -> str:
+    label = html.escape(text)
     if data is None:
-        return f'<div title="{shown}" style="{_GONE}">not stored</div>'
-    return f'<img alt="{shown}" title="{shown}" src="{inline(data)}" style="{style}">'
+        return f'<div title="{label}" style="{_GONE}">{html.escape(note)}</div>'
+    return f'<img alt="{label}" title="{label}" src="{inline(data)}" style="{style}">'
 
 
 def inline(data: bytes) -> str:
@@ -139,8 +142,8 @@ def contact_sheet(title: str, summary: str, pictures: Iterable[Picture]) -> str:
 def _figure(picture: Picture) -> str:
     prompt, details = html.escape(picture.prompt), html.escape(picture.details)
     if picture.preview is None:
-        shown = f'<div class="none">{html.escape(picture.note)}</div>'
+        content = f'<div class="none">{html.escape(picture.note)}</div>'
     else:
         image = f'<img loading="lazy" alt="{prompt}" src="{inline(picture.preview)}">'
-        shown = f'<a href="{html.escape(picture.file)}">{image}</a>'
-    return f"<figure>{shown}<figcaption>{prompt}<br><small>{details}</small></figcaption></figure>"
+        content = f'<a href="{html.escape(picture.file)}">{image}</a>'
+    return f"<figure>{content}<figcaption>{prompt}<br><small>{details}</small></figcaption></figure>"

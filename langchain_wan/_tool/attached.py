@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from langchain_wan._call.names import NOT_A_WEB_URL, ONLY_A_FILE_ID
+from langchain_wan._call.names import ASK_TO_ATTACH, NOT_A_WEB_URL, ONLY_A_FILE_ID
 from langchain_wan._media import data_uri, decode, formats
 from langchain_wan._media.blocks import block_source
 from langchain_wan._net.addresses import is_well_formed
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from langchain_wan.store import WanStore
 
 Source = str | bytes | None
+
+logger = logging.getLogger("langchain_wan")
 
 SEEN_MESSAGES = 100  # the newest message ids by which a conversation is recognised
 AT = "at "  # before a URL, which a client writes: it must not be taken for an id
@@ -169,8 +172,9 @@ def store_source(source: Source, store: WanStore) -> str:
     try:
         data = data_uri.decode_data_uri(source) if isinstance(source, str) else source
         picture = decode.inspect(data)
-    except formats.NotAnImageError as error:
-        return f"it can't be read: {error}"
+    except formats.ImageFileError as error:
+        logger.warning("an attached image can't be used: %s. %s", error.problem, error.remedy)
+        return f"it can't be read ({error.problem}): {ASK_TO_ATTACH}, as PNG or JPEG"
     return store._storage.keep(data, picture).id
 
 

@@ -284,7 +284,7 @@ def _identify(source: str | bytes | None) -> str | None:
 def _identify_text(text: str) -> str | None:
     try:
         return image_id(hashlib.sha256(data_uri.decode_data_uri(text)).hexdigest())
-    except formats.NotAnImageError:
+    except formats.ImageFileError:
         return None
 
 

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from langchain_wan._media.metadata import SEARCHED, has_only_pixels, is_complete_jpeg
+from langchain_wan._media.containers import SEARCHED
+from langchain_wan._media.metadata import has_only_pixels
+from langchain_wan._media.structure import is_complete_jpeg
 from tests.support.images import encode, png_chunk
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

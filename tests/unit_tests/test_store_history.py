@@ -368,18 +368,24 @@ def test_a_budget_shows_its_limits() -> None:
         ),
         (
             Path("/nowhere/a.png"),
-            "The image file can't be read: No such file or directory. Nothing was charged. Check its path.",
+            "a.png can't be read: No such file or directory. Nothing was charged. Check its path.",
             "unreadable",
         ),
         (
-            b"<html>",
-            "This can't be stored: the bytes are not a PNG, JPEG, WebP, BMP or GIF image. Nothing was charged.",
+            b"hello",
+            "This can't be stored: it is something else, not a PNG, JPEG, WebP, BMP, GIF, AVIF or HEIC image. "
+            "Nothing was charged. Pass an image file.",
             "unreadable",
         ),
-        ("data:image/png;base64,!", "This can't be stored: not valid base64. Nothing was charged.", "unreadable"),
+        (
+            "data:image/png;base64,!",
+            "This can't be stored: it is not valid base64. Nothing was charged. Encode the whole file anew.",
+            "unreadable",
+        ),
         (
             "DATA:text/html,x",
-            "This can't be stored: not a base64 data URI. Nothing was charged.",
+            "This can't be stored: it is not a base64 data URI. Nothing was charged. "
+            "Pass data:image/png;base64,... with every byte.",
             "unreadable",
         ),
     ],

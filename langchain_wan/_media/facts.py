@@ -1,0 +1,196 @@
+"""What a file says beside its pixels that a viewer obeys: which side is up, and what its colours mean.
+
+Each is read by itself, so that odd metadata costs nothing but itself. Nothing of it is written again.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_wan._media import colour, containers, profiles
+from langchain_wan._media.structure import inflate
+
+MAX_TEXT, MAX_PROFILE = 2**20, 2**24  # bytes that a compressed chunk may unpack to
+
+_ORIENTATION, _SHORT = 0x0112, 3
+_EXIF_START = b"Exif\x00\x00"
+_XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=[\"']|>)([1-8])")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """How an image wants to be shown.
+
+    Attributes:
+        orientation: The EXIF value, 1 to 8; 1 is upright.
+        profile: An ICC profile that its colours need, or None where they are sRGB.
+        has_profile: Whether the file holds a profile that says more than that its colours are sRGB.
+    """
+
+    orientation: int = 1
+    profile: bytes | None = None
+    has_profile: bool = False
+
+
+def read_facts(data: bytes, kind: str) -> Facts:
+    """Return how the image in a file wants to be shown, as far as its parts say it."""
+    readers: dict[str, Callable[[bytes], tuple[int | None, bytes | None]]] = {
+        "PNG": _read_png,
+        "JPEG": _read_jpeg,
+        "WEBP": _read_webp,
+        "BMP": _read_bmp,
+        "AVIF": _read_iso,
+        "HEIC": _read_iso,
+        "HEIF": _read_iso,
+    }
+    if kind not in readers:
+        return Facts()
+    orientation, profile = readers[kind](data)
+    return _build_facts(orientation, profile)
+
+
+def read_info(info: Mapping[Any, Any]) -> Facts:
+    """Return the same of an image that Pillow opened, from the notes that it took."""
+    exif, xmp, profile = info.get("exif"), info.get("xmp", info.get("XML:com.adobe.xmp")), info.get("icc_profile")
+    orientation = _read_exif(exif) if isinstance(exif, bytes) else None
+    if orientation is None:
+        orientation = _read_raw_profile(info.get("Raw profile type exif", info.get("Raw profile type APP1")))
+    if orientation is None and isinstance(xmp, bytes | str):
+        orientation = _read_xmp(xmp.encode(errors="replace") if isinstance(xmp, str) else xmp)
+    return _build_facts(orientation, profile if isinstance(profile, bytes) else None)
+
+
+def _build_facts(orientation: int | None, profile: bytes | None) -> Facts:
+    is_plain = profile is None or colour.is_plain_srgb(profile)
+    return Facts(orientation or 1, None if is_plain else profile, has_profile=not is_plain)
+
+
+def _read_exif(exif: bytes) -> int | None:
+    """Return the orientation, the one tag that is read of the first directory of an EXIF block."""
+    block = exif.removeprefix(_EXIF_START)
+    order = {b"II*\x00": "little", b"MM\x00*": "big"}.get(block[:4])
+    if order is None:
+        return None
+
+    def number(start: int, length: int) -> int:
+        return int.from_bytes(block[start : start + length], "little" if order == "little" else "big")
+
+    directory = number(4, 4)
+    for index in range(number(directory, 2)):
+        entry = directory + 2 + 12 * index
+        if entry + 12 > len(block):
+            break
+        if number(entry, 2) == _ORIENTATION:
+            value = number(entry + 8, 2 if number(entry + 2, 2) == _SHORT else 4)
+            return value if 1 <= value <= 8 else None  # noqa: PLR2004  the values of EXIF
+    return None
+
+
+def _read_xmp(xmp: bytes) -> int | None:
+    match = _XMP_ORIENTATION.search(xmp)
+    return None if match is None else int(match[1])
+
+
+def _read_raw_profile(text: object) -> int | None:
+    """Read EXIF as ImageMagick writes it into a PNG: a name, a length, then lines of hex, and sometimes more."""
+    raw = text.encode("latin-1", "replace") if isinstance(text, str) else text
+    if not isinstance(raw, bytes):
+        return None
+    lines = raw.split(b"\n", 3)
+    digits = b"".join(lines[3].split()) if len(lines) > 3 else b""  # noqa: PLR2004  empty, name, length, hex
+    match = re.match(rb"(?:[0-9a-fA-F]{2})*", digits)
+    return None if match is None else _read_exif(bytes.fromhex(match[0].decode()))
+
+
+def _read_png(data: bytes) -> tuple[int | None, bytes | None]:
+    exif: int | None = None
+    text: int | None = None
+    colours: dict[bytes, bytes] = {}
+    for part in containers.read_png(data):
+        body = data[part.body : part.end] if part.kind in _PNG_FACTS else b""
+        if part.kind == b"eXIf":
+            exif = _read_exif(body)
+        elif part.kind in {b"tEXt", b"zTXt", b"iTXt"}:
+            text = text or _read_png_text(part.kind, body)
+        elif body:
+            colours.setdefault(part.kind, body)
+    if b"iCCP" in colours:
+        colours[b"iCCP"] = _unpack(colours[b"iCCP"].partition(b"\0")[2][1:], MAX_PROFILE)
+    return exif or text, profiles.find_profile_of_png(colours)
+
+
+_PNG_FACTS = frozenset({b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP"})
+
+
+def _read_png_text(kind: bytes, body: bytes) -> int | None:
+    name, _, rest = body.partition(b"\0")
+    if name in {b"Raw profile type exif", b"Raw profile type APP1"}:
+        return _read_raw_profile(_unpack(rest[1:], MAX_TEXT) if kind == b"zTXt" else rest)
+    if name == b"XML:com.adobe.xmp" and kind == b"iTXt":
+        is_packed, text = rest[:1] == b"\1", rest[2:].partition(b"\0")[2].partition(b"\0")[2]
+        return _read_xmp(_unpack(text, MAX_TEXT) if is_packed else text)
+    return None
+
+
+def _unpack(packed: bytes, longest: int) -> bytes:
+    """Return what a compressed chunk unpacks to, as far as it can be read; nothing if it is longer."""
+    pieces, unpacker = b"", zlib.decompressobj()
+    try:
+        for piece in inflate(unpacker, packed):
+            pieces += piece
+            if len(pieces) > longest:
+                return b""
+    except zlib.error:
+        pass
+    return pieces
+
+
+def _read_jpeg(data: bytes) -> tuple[int | None, bytes | None]:
+    exif: int | None = None
+    xmp: int | None = None
+    profile: dict[bytes, bytes] = {}
+    for part in containers.read_jpeg(data):
+        if part.kind == containers.JPEG_SCAN:
+            break
+        body = data[part.body : part.end] if part.kind in {b"\xe1", b"\xe2"} else b""
+        if body.startswith(_EXIF_START):
+            exif = exif or _read_exif(body)
+        elif body.startswith(b"http://ns.adobe.com/xap/1.0/\0"):
+            xmp = xmp or _read_xmp(body)
+        elif body.startswith(b"ICC_PROFILE\0"):
+            profile.setdefault(body[12:13], body[14:])
+    return exif or xmp, b"".join(profile[number] for number in sorted(profile)) or None
+
+
+def _read_webp(data: bytes) -> tuple[int | None, bytes | None]:
+    parts = {part.kind: data[part.body : part.end] for part in containers.read_webp(data) if part.kind in _WEBP_FACTS}
+    orientation = _read_exif(parts.get(b"EXIF", b"")) or _read_xmp(parts.get(b"XMP ", b""))
+    return orientation, parts.get(b"ICCP")
+
+
+_WEBP_FACTS = frozenset({b"EXIF", b"XMP ", b"ICCP"})
+
+
+def _read_bmp(data: bytes) -> tuple[int | None, bytes | None]:
+    # https://learn.microsoft.com/windows/win32/api/wingdi/ns-wingdi-bitmapv5header (2024-02): only an embedded profile
+    # is used; a linked one is a path on somebody's disk.
+    if int.from_bytes(data[14:18], "little") < _BMP_VERSION_5 or data[70:74] != b"DEBM":
+        return None, None
+    offset, length = (int.from_bytes(data[start : start + 4], "little") for start in (126, 130))
+    return None, data[14 + offset : 14 + offset + length] or None
+
+
+_BMP_VERSION_5 = 124  # bytes of the header
+
+
+def _read_iso(data: bytes) -> tuple[int | None, bytes | None]:
+    """Read the colours of an AVIF or HEIF that has no ICC profile; the decoder tells the rest."""
+    found = data.find(b"colrnclx", 0, MAX_TEXT)
+    if found < 0:
+        return None, None
+    primaries, transfer = (int.from_bytes(data[start : start + 2], "big") for start in (found + 8, found + 10))
+    return None, profiles.find_profile_of_codes(primaries, transfer)
