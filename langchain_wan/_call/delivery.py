@@ -88,7 +88,7 @@ def deliver_images(job: Job, answer: Answer, stored: Mapping[int, GeneratedImage
         if attempt:
             yield Sleep(FIRST_WAIT * 2 ** (attempt - 1))
         is_last = attempt == DOWNLOAD_ATTEMPTS - 1
-        delivered |= yield from _download(job, urls, max(0.001, deadline - job.clock()), tolerant=is_last)
+        delivered |= yield from _download(job, urls, max(0.0, deadline - job.clock()), tolerant=is_last)
         urls = {index: url for index, url in urls.items() if _may_come(delivered[index])}
     ordered = [delivered[index] for index in range(len(answer.parts))]
     images = [image for image in ordered if isinstance(image, GeneratedImage)]

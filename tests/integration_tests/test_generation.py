@@ -325,7 +325,7 @@ async def test_a_call_cancelled_in_the_queue_sends_nothing() -> None:
 
 def test_what_was_not_retrieved_is_resumed_without_paying(tmp_path: Path, generate: Generate) -> None:
     with Sandbox(url_ttl=3600) as service:
-        client = WanClient(**access(service, store=WanStore(tmp_path), download_timeout=0.0001))
+        client = WanClient(**access(service, store=WanStore(tmp_path), download_timeout=1e-9))
         with pytest.raises(errors.PaidButNotRetrievedError):
             generate(client, ImageRequest(prompt="a red fox", n=2))
         later = WanClient(**access(service, store=WanStore(tmp_path)))

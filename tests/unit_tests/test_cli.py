@@ -159,7 +159,7 @@ def test_resume_says_without_python_what_it_could_not_fetch(tmp_path: Path, monk
 
 def test_resume_fetches_what_was_paid(service: Sandbox, tmp_path: Path) -> None:
     client = WanClient(
-        base_url=service.url, api_key=service.api_key, store=WanStore("wan-images"), download_timeout=0.0001
+        base_url=service.url, api_key=service.api_key, store=WanStore("wan-images"), download_timeout=1e-9
     )
     with pytest.raises(PaidButNotRetrievedError):
         client.generate("a red fox")
