@@ -59,7 +59,7 @@ check: $(DEV)  ## check format, lint, types, import rules and sizes; changes not
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pytest -q tests/unit_tests/test_shape.py
 
 fix: $(DEV)  ## format the code, and fix what ruff can fix
