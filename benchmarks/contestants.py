@@ -1,8 +1,8 @@
-"""What each contestant does for one image: a function that makes a call against the server of `server.py`.
+"""The packages that are compared: each makes one image with a call to the server of `server.py`.
 
-Each does what it does by itself: what of the work that is (fetching the picture, checking it, storing it) stands in
-`DOES`, and is told beside the figures. Nothing is imported before a contestant is chosen: most live in virtual
-environments of their own.
+Packages differ in how much they do in a call (download, verify, store); `Contestant.work` says it, and the page shows
+it beside the figures. A package is imported only when it is measured: most are installed in their own virtual
+environments.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ import io
 import os
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 Call = Callable[[], Any]
 KEY = "sk-benchmark-0123456789"
-TIMEOUT = 2.0  # seconds, where a server says nothing
+TIMEOUT = 2.0  # seconds, for a server that does not answer
 CHAT = {"model": "wan2.7-image", "n": 1, "messages": [{"role": "user", "content": [{"type": "text", "text": "a fox"}]}]}
 
 
 def raw_httpx(base: str, folder: str | None = None) -> Call:
-    """Do by hand what an honest client has to: POST on a fresh connection, GET, verify, hash, write."""
+    """Do by hand what a complete client must do: POST on a new connection, GET, verify, hash, write."""
     import httpx
     from PIL import Image
 
@@ -32,12 +33,12 @@ def raw_httpx(base: str, folder: str | None = None) -> Call:
     def call() -> None:
         with httpx.Client(verify=tls, trust_env=False, timeout=TIMEOUT) as client:
             answer = client.post(f"{base}/v1/chat/completions", json=CHAT, headers={"Authorization": f"Bearer {KEY}"})
-            shown = answer.json()["choices"][0]["message"]["content"][0]["image"]
-        if shown.startswith("data:"):
-            data = base64.b64decode(shown.partition(",")[2])
+            image = answer.json()["choices"][0]["message"]["content"][0]["image"]
+        if image.startswith("data:"):
+            data = base64.b64decode(image.partition(",")[2])
         else:
             with httpx.Client(verify=tls, trust_env=False, timeout=TIMEOUT) as client:
-                data = client.get(shown).content
+                data = client.get(image).content
         Image.open(io.BytesIO(data)).verify()
         digest = hashlib.sha256(data).hexdigest()
         if folder is not None:
@@ -52,14 +53,14 @@ def ours(base: str, kind: str, folder: str | None = None, **settings: Any) -> Ca
     """Make an image with this package's client, runnable or tool."""
     from langchain_wan import WanClient, WanImageGenerator, WanImageTool, WanStore
 
-    given = {"base_url": f"{base}/v1", "api_key": KEY, "store": WanStore(folder), "timeout": TIMEOUT, **settings}
+    settings = {"base_url": f"{base}/v1", "api_key": KEY, "store": WanStore(folder), "timeout": TIMEOUT, **settings}
     if kind == "client":
-        client = WanClient(**given)
+        client = WanClient(**settings)
         return lambda: client.generate("a fox")
     if kind == "runnable":
-        generator = WanImageGenerator(**given)
+        generator = WanImageGenerator(**settings)
         return lambda: generator.invoke("a fox")
-    tool = WanImageTool(**given)
+    tool = WanImageTool(**settings)
     return lambda: tool.invoke({"type": "tool_call", "id": "1", "name": "wan_image", "args": {"prompt": "a fox"}})
 
 
@@ -106,8 +107,8 @@ def litellm_openai(base: str, **settings: Any) -> Call:
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     import litellm
 
-    given = {"model": "openai/dall-e-3", "api_base": f"{base}/v1", "api_key": KEY, "timeout": TIMEOUT, **settings}
-    return lambda: litellm.image_generation(prompt="a fox", **given)
+    settings = {"model": "openai/dall-e-3", "api_base": f"{base}/v1", "api_key": KEY, "timeout": TIMEOUT, **settings}
+    return lambda: litellm.image_generation(prompt="a fox", **settings)
 
 
 def litellm_dashscope(base: str, **settings: Any) -> Call:
@@ -116,8 +117,8 @@ def litellm_dashscope(base: str, **settings: Any) -> Call:
     import litellm
 
     url = f"{base}/api/v1/services/aigc/multimodal-generation/generation"
-    given = {"model": "dashscope/wan2.6-t2i", "api_base": url, "api_key": KEY, "timeout": TIMEOUT, **settings}
-    return lambda: litellm.image_generation(prompt="a fox", **given)
+    settings = {"model": "dashscope/wan2.6-t2i", "api_base": url, "api_key": KEY, "timeout": TIMEOUT, **settings}
+    return lambda: litellm.image_generation(prompt="a fox", **settings)
 
 
 def dashscope(base: str, **settings: Any) -> Call:
@@ -153,30 +154,51 @@ def tanvo(base: str, **settings: Any) -> Call:
     return lambda: tool.invoke({"prompt": "a fox"})
 
 
-SMALL_BASE64 = "decodes base64 to bytes; the answer is base64, because it accepts no URL"
-NOTHING_MORE = "returns what the service answered"
-ALL = "downloads, verifies, hashes and stores the image; ledger"
-# Name, function, its options, the folder of its virtual environment ("" is the one that runs this), what it does.
-CONTESTANTS: list[tuple[str, Call | Any, dict[str, Any], str, str]] = [
-    ("raw httpx", raw_httpx, {}, "", "downloads, verifies and hashes the image"),
-    ("langchain-wan client", ours, {"kind": "client"}, "", ALL),
-    ("langchain-wan runnable", ours, {"kind": "runnable"}, "", ALL),
-    ("langchain-wan tool", ours, {"kind": "tool"}, "", ALL),
-    ("openai images", openai_images, {}, "", NOTHING_MORE),
-    ("openai chat", openai_chat, {}, "", NOTHING_MORE),
-    ("langchain-openai", langchain_openai, {}, "", NOTHING_MORE),
-    ("langchain-community DALL-E tool", dalle_tool, {}, "langchain-community", NOTHING_MORE),
-    ("litellm, openai route", litellm_openai, {}, "litellm", NOTHING_MORE),
-    ("litellm, dashscope route", litellm_dashscope, {}, "litellm", NOTHING_MORE),
-    ("dashscope", dashscope, {}, "dashscope", NOTHING_MORE),
-    ("pydantic-ai", pydantic_ai, {}, "pydantic-ai-slim", SMALL_BASE64),
-    (
-        "langchain-tanvo",
-        tanvo,
-        {},
-        "langchain-tanvo",
-        f"{NOTHING_MORE}; sends an idempotency key to its service",
+@dataclass(frozen=True)
+class Contestant:
+    """A way to make an image.
+
+    Attributes:
+        name: The name in the table.
+        build: Returns the call; it takes the server's address and the options.
+        work: What the call does, for the table.
+        options: Options of `build`.
+        venv: The virtual environment that it is installed in; "" for the one that runs the benchmark.
+        package: The package whose version the table names.
+    """
+
+    name: str
+    build: Callable[..., Call]
+    work: str
+    options: dict[str, Any] = field(default_factory=dict)
+    venv: str = ""
+    package: str = ""
+
+
+RETURNS_ANSWER = "returns what the service answered"
+FULL_WORK = "downloads, verifies, hashes and stores the image; ledger"
+BASE64_ONLY = "decodes base64 to bytes; the answer is base64, because it accepts no URL"
+WITH_KEY = f"{RETURNS_ANSWER}; sends an idempotency key to its service"
+CONTESTANTS = [
+    Contestant("raw httpx", raw_httpx, "downloads, verifies and hashes the image", package="httpx"),
+    Contestant("langchain-wan client", ours, FULL_WORK, {"kind": "client"}, package="langchain-wan"),
+    Contestant("langchain-wan runnable", ours, FULL_WORK, {"kind": "runnable"}, package="langchain-wan"),
+    Contestant("langchain-wan tool", ours, FULL_WORK, {"kind": "tool"}, package="langchain-wan"),
+    Contestant("openai images", openai_images, RETURNS_ANSWER, package="openai"),
+    Contestant("openai chat", openai_chat, RETURNS_ANSWER, package="openai"),
+    Contestant("langchain-openai", langchain_openai, RETURNS_ANSWER, package="langchain-openai"),
+    Contestant(
+        "langchain-community DALL-E tool",
+        dalle_tool,
+        RETURNS_ANSWER,
+        venv="langchain-community",
+        package="langchain-community",
     ),
+    Contestant("litellm, openai route", litellm_openai, RETURNS_ANSWER, venv="litellm", package="litellm"),
+    Contestant("litellm, dashscope route", litellm_dashscope, RETURNS_ANSWER, venv="litellm", package="litellm"),
+    Contestant("dashscope", dashscope, RETURNS_ANSWER, venv="dashscope", package="dashscope"),
+    Contestant("pydantic-ai", pydantic_ai, BASE64_ONLY, venv="pydantic-ai-slim", package="pydantic-ai-slim"),
+    Contestant("langchain-tanvo", tanvo, WITH_KEY, venv="langchain-tanvo", package="langchain-tanvo"),
 ]
 REQUIRES = {
     "langchain-community": ["langchain-community", "openai"],
@@ -187,12 +209,12 @@ REQUIRES = {
 }
 
 
-def made(name: str, base: str, **more: Any) -> Call:
+def build_call(name: str, base: str, **more: Any) -> Call:
     """Return the call of a contestant."""
-    function, options = next((one[1], one[2]) for one in CONTESTANTS if one[0] == name)
-    return function(base, **{**options, **more})
+    contestant = next(contestant for contestant in CONTESTANTS if contestant.name == name)
+    return contestant.build(base, **{**contestant.options, **more})
 
 
-def scratch() -> str:
+def make_folder() -> str:
     """Return a new folder."""
     return tempfile.mkdtemp(prefix="langchain-wan-bench-")

@@ -1,4 +1,4 @@
-"""One measurement in a process of its own: `python measure.py KIND NAME PORT`, a JSON value on the last line."""
+"""One measurement in its own process: `python measure.py KIND NAME PORT` prints a JSON value on its last line."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from contestants import made, scratch
+from contestants import build_call, make_folder
 
 ROUNDS, CALLS, WARM = 5, 30, 10
-SLOW = ("langchain-tanvo",)  # waits four seconds in each call before it looks whether the picture is there
+SLOW = ("langchain-tanvo",)  # waits four seconds in each call before it polls for the image
 
 
 def cpu(name: str, base: str) -> dict[str, Any]:
-    """CPU of a call as a ratio to raw httpx, in blocks that take turns; and the same with everything on disk."""
+    """Return the CPU of a call as a ratio to raw httpx, in blocks that take turns; also with a store on disk."""
     mode = "/m-small" if name == "pydantic-ai" else ""
-    calls = {"raw": made("raw httpx", base), "it": made(name, base + mode)}
+    calls = {"raw": build_call("raw httpx", base), "it": build_call(name, base + mode)}
     if name.startswith("langchain-wan"):
-        calls |= {"raw disk": made("raw httpx", base, folder=scratch()), "it disk": made(name, base, folder=scratch())}
-    found: dict[str, list[float]] = {kind: [] for kind in calls}
+        calls["raw disk"] = build_call("raw httpx", base, folder=make_folder())
+        calls["it disk"] = build_call(name, base, folder=make_folder())
+    durations: dict[str, list[float]] = {kind: [] for kind in calls}
     rounds, each, warm = (1, 3, 1) if name in SLOW else (ROUNDS, CALLS, WARM)
     for call in calls.values():
         for _ in range(warm):
@@ -33,8 +34,8 @@ def cpu(name: str, base: str) -> dict[str, Any]:
             for _ in range(each):
                 began = time.process_time()
                 call()
-                found[kind].append(time.process_time() - began)
-    medians = {kind: statistics.median(times) for kind, times in found.items()}
+                durations[kind].append(time.process_time() - began)
+    medians = {kind: statistics.median(times) for kind, times in durations.items()}
     ratios = {"memory": medians["it"] / medians["raw"], "ms": medians["it"] * 1000}
     if "it disk" in medians:
         ratios["disk"] = medians["it disk"] / medians["raw disk"]
@@ -42,21 +43,21 @@ def cpu(name: str, base: str) -> dict[str, Any]:
 
 
 def memory(name: str, base: str) -> dict[str, Any]:
-    """Peak of memory over the start, as a ratio to the base64 in the answer: one picture of 20 MiB, and four."""
-    found = {}
+    """Return the peak of memory as a ratio to the base64 in the answer: one image of 20 MiB, and four."""
+    ratios: dict[str, Any] = {}
     for mode, count in (("large", 1), ("large4", 4)):
         more = {"folder": None} if name.startswith("langchain-wan") else {}
-        made(name, base, **more)()  # whatever is loaded by the first call
-        call = made(name, f"{base}/m-{mode}", **more)
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        build_call(name, base, **more)()  # the first call imports and caches
+        call = build_call(name, f"{base}/m-{mode}", **more)
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak
         before = _status("VmRSS")
         try:
             call()
         except Exception as error:  # noqa: BLE001  a contestant may not take base64
-            found[mode] = type(error).__name__
+            ratios[mode] = type(error).__name__
             continue
-        found[mode] = (_status("VmHWM") - before) / (20 * 2**20 * count)
-    return found
+        ratios[mode] = (_status("VmHWM") - before) / (20 * 2**20 * count)
+    return ratios
 
 
 def _status(name: str) -> int:
@@ -65,24 +66,24 @@ def _status(name: str) -> int:
 
 
 def failing(name: str, base: str) -> dict[str, Any]:
-    """How often a call that fails is sent."""
+    """Return how often a failing call is sent, for each fault."""
     import urllib.request
 
-    def posts() -> int:
+    def count_posts() -> int:
         with urllib.request.urlopen(f"{base}/counts") as answer:  # noqa: S310  this machine
             return json.load(answer).get("POST", 0)
 
-    found = {}
+    counts = {}
     for fault in ("fail-drop", "fail-silent", "fail-500", "fail-429"):
-        posts()
-        call = made(name, f"{base}/m-{fault}")
+        count_posts()  # resets the count
+        call = build_call(name, f"{base}/m-{fault}")
         began = time.monotonic()
         with contextlib.suppress(Exception):  # that it fails is the point
             call()
-        found[fault] = posts()
+        counts[fault] = count_posts()
         if time.monotonic() - began > 120:
             break
-    return found
+    return counts
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What only this package is asked: many calls at once, the event loop, imports, tokens and bytes, growth.
+"""Measurements of this package alone: concurrency, the event loop, imports, tokens, growth.
 
 `python own.py KIND PORT [small]` prints a JSON value on its last line.
 """
@@ -18,7 +18,7 @@ import warnings
 from decimal import Decimal
 from typing import Any
 
-from contestants import KEY, scratch
+from contestants import KEY, make_folder
 
 PLAIN = "from langchain_core.tools import BaseTool"
 OURS = "from langchain_wan import WanImageTool"
@@ -26,56 +26,56 @@ HEAVY = ("httpx", "PIL", "starlette", "langgraph", "langchain_openai")
 
 
 def settings(base: str, store: str | None = None, **more: Any) -> dict[str, Any]:
-    """Return the settings that reach the server; `store` is a folder, None means memory."""
+    """Return the settings that reach the server; `store` is a folder, or None for an in-memory store."""
     from langchain_wan import WanStore
 
     return {"base_url": f"{base}/v1", "api_key": KEY, "store": WanStore(store), **more}
 
 
 def concurrent(base: str, *, small: bool) -> dict[str, float]:
-    """1,000 calls of a second, 100 at a time, on one loop; 32 blocking ones in `batch`: as a ratio to the ideal."""
+    """Return the time of 1,000 async calls, 100 at a time, and of 32 blocking calls, as ratios to the ideal."""
     from langchain_wan import WanImageGenerator
 
     calls, at_once = (40, 20) if small else (1000, 100)
-    found = {}
+    ratios = {}
     for kind in ("memory", "disk"):
-        folder = None if kind == "memory" else scratch()
+        folder = None if kind == "memory" else make_folder()
         images = WanImageGenerator(**settings(f"{base}/m-wait-1.0", folder, max_concurrency=at_once))
         began = time.perf_counter()
         asyncio.run(images.abatch([f"fox {number}" for number in range(calls)]))
-        found[f"async, {kind}"] = (time.perf_counter() - began) / (calls / at_once)
+        ratios[f"async, {kind}"] = (time.perf_counter() - began) / (calls / at_once)
         blocking = WanImageGenerator(**settings(f"{base}/m-wait-1.0", folder, max_concurrency=32))
         began = time.perf_counter()
         blocking.batch([f"hare {number}" for number in range(32)])
-        found[f"blocking, {kind}"] = time.perf_counter() - began
-    return found
+        ratios[f"blocking, {kind}"] = time.perf_counter() - began
+    return ratios
 
 
 def stall(base: str, *, small: bool) -> dict[str, float]:
-    """The longest time, in milliseconds, that the event loop could not do anything else."""
+    """Return the longest time, in milliseconds, during which the event loop was blocked."""
     from PIL import Image
 
     from langchain_wan import ImageRequest, WanClient
 
     out = io.BytesIO()
     Image.effect_noise((4000, 3000), 50).convert("RGB").save(out, "JPEG", quality=90)
-    given = settings(base, scratch())
-    large = {**given, "base_url": f"{base}/m-large/v1"}
+    access = settings(base, make_folder())
+    large = {**access, "base_url": f"{base}/m-large/v1"}
 
     async def main() -> dict[str, float]:
-        await WanClient(**given).agenerate("a fox")
+        await WanClient(**access).agenerate("a fox")
         cases = {
-            "an image of 1 MB": lambda: WanClient(**given).agenerate("a fox"),
+            "an image of 1 MB": lambda: WanClient(**access).agenerate("a fox"),
             "an answer of 20 MiB": lambda: WanClient(**large).agenerate("a fox"),
-            "an input image of 12 megapixels": lambda: WanClient(**given).agenerate(
+            "an input image of 12 megapixels": lambda: WanClient(**access).agenerate(
                 ImageRequest(prompt="a fox", images=(out.getvalue(),))
             ),
-            "a write of 7 MB to disk": lambda: given["store"].aadd(out.getvalue() + os.urandom(0)),
+            "a write of 7 MB to disk": lambda: access["store"].aadd(out.getvalue() + os.urandom(0)),
         }
         rounds = 1 if small else 5
-        return {name: statistics.median([await longest(make) for _ in range(rounds)]) for name, make in cases.items()}
+        return {name: statistics.median([await measure(make) for _ in range(rounds)]) for name, make in cases.items()}
 
-    async def longest(make: Any) -> float:
+    async def measure(make: Any) -> float:
         worst, done = 0.0, False
 
         async def watch() -> None:
@@ -98,25 +98,25 @@ def stall(base: str, *, small: bool) -> dict[str, float]:
 
 
 def imported(_: str, *, small: bool) -> dict[str, Any]:
-    """The time to import the tool, as a ratio to `BaseTool` alone, and which heavy modules that loads."""
+    """Return the time to import the tool, as a ratio to `BaseTool` alone, and the heavy modules that it loads."""
     # An installed package has its bytecode; a development machine may forbid to write it.
     with_bytecode = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
-    def took(statement: str) -> float:
+    def measure(statement: str) -> float:
         began = time.perf_counter()
         subprocess.run([sys.executable, "-c", statement], check=True, env=with_bytecode)
         return time.perf_counter() - began
 
-    took(OURS)  # the bytecode is there
-    times = [[took(statement) for statement in ("pass", PLAIN, OURS)] for _ in range(1 if small else 9)]
+    measure(OURS)  # writes the bytecode
+    times = [[measure(statement) for statement in ("pass", PLAIN, OURS)] for _ in range(1 if small else 9)]
     nothing, plain, ours = (statistics.median(column) for column in zip(*times, strict=True))
     loaded = f"import sys; {OURS}; print([name for name in {HEAVY} if name in sys.modules])"
-    shown = subprocess.run([sys.executable, "-c", loaded], check=True, capture_output=True, text=True).stdout
-    return {"ratio": (ours - nothing) / (plain - nothing), "heavy modules": shown.strip()}
+    output = subprocess.run([sys.executable, "-c", loaded], check=True, capture_output=True, text=True).stdout
+    return {"ratio": (ours - nothing) / (plain - nothing), "heavy modules": output.strip()}
 
 
 def tokens(base: str, *, small: bool) -> dict[str, Any]:  # noqa: ARG001  nothing to make smaller
-    """What a model pays for the schema and for an answer, in tokens as LangChain counts them."""
+    """Return the tokens of the schema and of an answer, as LangChain counts them."""
     from langchain_core.messages import ToolMessage
     from langchain_core.messages.utils import count_tokens_approximately
     from langchain_core.utils.function_calling import convert_to_openai_tool
@@ -131,9 +131,9 @@ def tokens(base: str, *, small: bool) -> dict[str, Any]:  # noqa: ARG001  nothin
 
     def answer(n: int) -> int:
         mode = settings(f"{base}/m-url4" if n == 4 else base)
-        made = WanImageTool(**mode, return_to_model="id")
+        other = WanImageTool(**mode, return_to_model="id")
         call = {"type": "tool_call", "id": "1", "name": "wan_image", "args": {"prompt": "a fox", "n": n}}
-        return count_tokens_approximately([made.invoke(call)])
+        return count_tokens_approximately([other.invoke(call)])
 
     return {
         "parameters": count(json.dumps(schema["parameters"])),
@@ -144,18 +144,18 @@ def tokens(base: str, *, small: bool) -> dict[str, Any]:  # noqa: ARG001  nothin
 
 
 def growth(_: str, *, small: bool) -> dict[str, Any]:
-    """Query steps of the ledger with many operations, and memory over many calls."""
+    """Return the query steps of the ledger with few and with many operations."""
     from langchain_wan import WanStore
     from langchain_wan._storage.money import to_nano
     from langchain_wan._storage.operations import Claim, Limit
 
     service, limit = "https://api.example", Limit("team", max_nano=to_nano(Decimal(10**6)))
-    store = WanStore(scratch())
+    store = WanStore(make_folder())
     ledger = store._storage.ledger
 
     def claim(name: str) -> Claim:
-        asked = {"model": "wan2.7-image", "prompt": name, "n": 1, "parents": [], "metadata": {}}
-        return Claim(service=service, id=name, scope="s", fingerprint=name, max_nano=30, request=asked, limit=limit)
+        request = {"model": "wan2.7-image", "prompt": name, "n": 1, "parents": [], "metadata": {}}
+        return Claim(service=service, id=name, scope="s", fingerprint=name, max_nano=30, request=request, limit=limit)
 
     def steps(work: Any) -> int:
         counted = 0
@@ -165,51 +165,54 @@ def growth(_: str, *, small: bool) -> dict[str, Any]:
             counted += 1
             return 0
 
-        with store._storage.ledger._database.transaction() as connection:
+        # Writes and reads have a connection each.
+        with ledger._database.transaction() as writer, ledger._database.read() as reader:
             pass
-        connection.set_progress_handler(step, 1)
+        for connection in (writer, reader):
+            connection.set_progress_handler(step, 1)
         work()
-        connection.set_progress_handler(None, 1)
+        for connection in (writer, reader):
+            connection.set_progress_handler(None, 1)
         return counted
 
-    found: dict[str, Any] = {}
-    made = 0
+    figures: dict[str, Any] = {}
+    count = 0
     for target in (100, 300) if small else (100, 1000, 10_000, 100_000):
-        with store._storage.ledger._database.transaction() as connection:
+        with ledger._database.transaction() as connection:
             pass
-        connection.execute("PRAGMA synchronous=OFF")  # filling it is not what is measured
-        while made < target:
-            name = f"operation {made}"
+        connection.execute("PRAGMA synchronous=OFF")  # filling it is not measured
+        while count < target:
+            name = f"operation {count}"
             ledger.claim(claim(name))
-            image = {"images": [{"id": f"img_{made:013d}"}]}
+            image = {"images": [{"id": f"img_{count:013d}"}]}
             ledger.transition(service, name, "done", cost_nano=30, images=1, result=image)
             ledger.mark_idle(service, name)
-            made += 1
-        found[str(target)] = {
+            count += 1
+        figures[str(target)] = {
             "claim": steps(lambda: ledger.claim(claim(f"new {target}"))),  # noqa: B023  called at once
             "replay": steps(lambda: ledger.operation(service, "operation 5")),
             "get": steps(lambda: store.get("img_0000000000005")),
             "history": steps(lambda: store.history(20)),
             "unfinished": steps(store.unfinished),
         }
-    return found
+    return figures
 
 
 def flat(base: str, *, small: bool) -> dict[str, Any]:
-    """Memory that stays after many calls, for each of them, in bytes: with a store on disk, and in memory."""
+    """Return by how many bytes a call memory grows over many calls: with a store on disk, and in memory."""
     from langchain_wan import WanClient
 
-    found = {}
+    grown = {}
     calls = 200 if small else 10_000
-    for kind, folder in (("disk", scratch()), ("memory", None)):
+    for kind, folder in (("disk", make_folder()), ("memory", None)):
         client = WanClient(**settings(base, folder, max_concurrency=50))
         for _ in range(100):
             client.generate("a fox")
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         for _ in range(calls):
             client.generate("a fox")
-        found[kind] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / calls
-    return found
+        grown[kind] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / calls
+    return grown
 
 
 KINDS = {

@@ -10,19 +10,19 @@ FAULTS = ("fail-drop", "fail-silent", "fail-500", "fail-429")
 
 def write_page(figures: dict[str, Any], docs: Path) -> None:
     """Write the page and draw its plots."""
-    plot(figures, docs / "images")
-    (docs / "benchmarks.md").write_text(page(figures), encoding="utf-8")
+    draw_plots(figures, docs / "images")
+    (docs / "benchmarks.md").write_text(build_page(figures), encoding="utf-8")
 
 
-def page(figures: dict[str, Any]) -> str:
-    """Return the page."""
+def build_page(figures: dict[str, Any]) -> str:
+    """Return the text of the page."""
     peers, machine = figures["peers"], figures["machine"]
     concurrent, stall, tokens, growth = (figures[kind] for kind in ("concurrent", "stall", "tokens", "growth"))
     most = growth[max(growth, key=int)]
     least = growth[min(growth, key=int)]
     rows = [
-        f"| {name} {one['version']} | {one['does']} | {_cpu(one)} | {_memory(one)} | {_posts(one)} |"
-        for name, one in peers.items()
+        f"| {name} {peer['version']} | {peer['does']} | {_cpu(peer)} | {_memory(peer)} | {_posts(peer)} |"
+        for name, peer in peers.items()
     ]
     grown = [f"| {kind} | {least[kind]} | {most[kind]} |" for kind in least]
     return f"""# Benchmarks
@@ -98,56 +98,56 @@ an in-memory store, which also keeps its ledger in memory.
 """
 
 
-def _cpu(one: dict[str, Any]) -> str:
-    found = one["cpu"]
-    if not isinstance(found, dict):
-        return str(found)
-    return " / ".join(f"{found[kind]:.2f}" for kind in ("memory", "disk") if kind in found)
+def _cpu(peer: dict[str, Any]) -> str:
+    cpu = peer["cpu"]
+    if not isinstance(cpu, dict):
+        return str(cpu)
+    return " / ".join(f"{cpu[kind]:.2f}" for kind in ("memory", "disk") if kind in cpu)
 
 
-def _memory(one: dict[str, Any]) -> str:
-    found = one["memory"]
-    if not isinstance(found, dict):
-        return str(found)
-    return " / ".join(f"{value:.1f}" if isinstance(value, float) else str(value) for value in found.values())
+def _memory(peer: dict[str, Any]) -> str:
+    memory = peer["memory"]
+    if not isinstance(memory, dict):
+        return str(memory)
+    return " / ".join(f"{value:.1f}" if isinstance(value, float) else str(value) for value in memory.values())
 
 
-def _posts(one: dict[str, Any]) -> str:
-    found = one["failing"]
-    return " / ".join(str(found.get(fault, "-")) for fault in FAULTS) if isinstance(found, dict) else str(found)
+def _posts(peer: dict[str, Any]) -> str:
+    counts = peer["failing"]
+    return " / ".join(str(counts.get(fault, "-")) for fault in FAULTS) if isinstance(counts, dict) else str(counts)
 
 
-def _number(found: Any, name: str) -> str:
-    return f"{found[name]:.2f}" if isinstance(found, dict) else str(found)
+def _number(figures: Any, name: str) -> str:
+    return f"{figures[name]:.2f}" if isinstance(figures, dict) else str(figures)
 
 
-def plot(figures: dict[str, Any], folder: Path) -> None:
-    """Draw the two plots; on white, so that they can be read on any page."""
+def draw_plots(figures: dict[str, Any], folder: Path) -> None:
+    """Draw the two plots, on white, so that they are readable on a dark page too."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    peers = {name: one for name, one in figures["peers"].items() if isinstance(one["cpu"], dict)}
+    peers = {name: peer for name, peer in figures["peers"].items() if isinstance(peer["cpu"], dict)}
     names = sorted(peers, key=lambda name: peers[name]["cpu"]["memory"], reverse=True)
     colours = ["#d1495b" if name.startswith("langchain-wan") else "#8d99ae" for name in names]
     figure, axes = plt.subplots(figsize=(8, 0.4 * len(names) + 1.2), layout="constrained")
     bars = axes.barh(names, [peers[name]["cpu"]["memory"] for name in names], color=colours)
     axes.bar_label(bars, fmt="%.2f", padding=3)
     axes.axvline(1, color="#555", linewidth=0.8, linestyle=":")
-    axes.set_title("CPU of one call, raw httpx doing all of the work = 1")
+    axes.set_title("CPU of one call; raw httpx that does all of the work = 1")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(folder / "bench-cpu.png", dpi=110)
-    failing = {name: one["failing"] for name, one in figures["peers"].items() if isinstance(one["failing"], dict)}
+    failing = {name: peer["failing"] for name, peer in figures["peers"].items() if isinstance(peer["failing"], dict)}
     figure, axes = plt.subplots(figsize=(8, 0.4 * len(failing) + 1.6), layout="constrained")
     labels = ("dropped", "timed out", "500", "429")
     left = [0] * len(failing)
     for fault, label, colour in zip(FAULTS, labels, ("#d1495b", "#edae49", "#66a182", "#8d99ae"), strict=True):
-        counts = [found.get(fault, 0) for found in failing.values()]
+        counts = [posts.get(fault, 0) for posts in failing.values()]
         bars = axes.barh(list(failing), counts, left=left, label=label, color=colour)
         axes.bar_label(bars, label_type="center")
         left = [sum(pair) for pair in zip(left, counts, strict=True)]
-    axes.set_title("POSTs for one call that fails")
+    axes.set_title("POSTs for one failing call")
     axes.legend(loc="lower right")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(folder / "bench-posts.png", dpi=110)

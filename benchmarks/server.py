@@ -1,8 +1,8 @@
-"""A server on this machine that answers as AIsa and as the services of the peers do, in a process of its own.
+"""A server on this machine that answers in the formats of AIsa and of the other services, in its own process.
 
-`python server.py` prints its port and serves until its standard input ends. The first parts of a path say how:
-`/m-large/...` a picture of 20 MiB in base64, `/m-large4/...` four of them, `/m-wait-1.0/...` after a second,
-`/m-fail-500/...`, `/m-fail-drop/...`, `/m-fail-silent/...`. `/counts` tells how many POSTs came since it was asked.
+`python server.py` prints its port and serves until its standard input ends. The first parts of a path choose the
+answer: `/m-large/...` an image of 20 MiB in base64, `/m-large4/...` four of them, `/m-wait-1.0/...` after a second,
+`/m-fail-500/...`, `/m-fail-drop/...`, `/m-fail-silent/...`. `/counts` returns the POSTs since the last call of it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ PAYLOAD = 20 * 2**20  # bytes of base64 in a large answer
 REFUSAL = b'{"error": {"code": "rate_limit_exceeded", "message": "no", "type": "api_error"}}'
 
 
-def picture(side: int = 1024, *, noise: bool = False) -> bytes:
+def build_png(side: int = 1024, *, noise: bool = False) -> bytes:
     """Return a PNG, made without Pillow: the server runs where nothing is installed."""
     row = bytes(range(256)) * (side * 3 // 256 + 1)
-    rows = [b"\x00" + (os.urandom(side * 3) if noise else row[place % 97 :][: side * 3]) for place in range(side)]
+    rows = [b"\x00" + (os.urandom(side * 3) if noise else row[line % 97 :][: side * 3]) for line in range(side)]
     packed = zlib.compress(b"".join(rows), 0 if noise else 1)
-    chunks = [_chunk(b"IDAT", packed[place : place + 2**16]) for place in range(0, len(packed), 2**16)]
+    chunks = [_chunk(b"IDAT", packed[offset : offset + 2**16]) for offset in range(0, len(packed), 2**16)]
     header = side.to_bytes(4, "big") * 2 + b"\x08\x02\x00\x00\x00"
     return b"".join([b"\x89PNG\r\n\x1a\n", _chunk(b"IHDR", header), *chunks, _chunk(b"IEND", b"")])
 
@@ -36,75 +36,75 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 def aisa(images: Sequence[str]) -> Any:
     """Return the answer of `POST /v1/chat/completions`."""
-    contents = [{"role": "assistant", "content": [{"type": "image", "image": one}]} for one in images]
-    choices = [{"index": place, "message": content} for place, content in enumerate(contents)]
+    contents = [{"role": "assistant", "content": [{"type": "image", "image": image}]} for image in images]
+    choices = [{"index": index, "message": content} for index, content in enumerate(contents)]
     usage = {"prompt_tokens": 11, "completion_tokens": 2, "total_tokens": 13}
-    shown = {"id": "x", "object": "chat.completion", "created": 1, "model": "wan2.7-image"}
-    return {**shown, "choices": choices, "usage": usage}
+    completion = {"id": "x", "object": "chat.completion", "created": 1, "model": "wan2.7-image"}
+    return {**completion, "choices": choices, "usage": usage}
 
 
 def openai_images(images: Sequence[str]) -> Any:
     """Return the answer of `POST /v1/images/generations`."""
-    of_data = [{"b64_json": one.partition(",")[2]} if one.startswith("data:") else {"url": one} for one in images]
-    return {"created": 1, "data": of_data}
+    data = [{"b64_json": url.partition(",")[2]} if url.startswith("data:") else {"url": url} for url in images]
+    return {"created": 1, "data": data}
 
 
 def dashscope(images: Sequence[str]) -> Any:
     """Return the answer of DashScope's multimodal generation."""
-    messages = [{"role": "assistant", "content": [{"image": one, "type": "image"}]} for one in images]
+    messages = [{"role": "assistant", "content": [{"image": image, "type": "image"}]} for image in images]
     choices = [{"finish_reason": "stop", "message": message} for message in messages]
     return {"output": {"choices": choices, "finished": True}, "usage": {"image_count": 1}, "request_id": "x"}
 
 
 def tanvo(images: Sequence[str]) -> Any:
     """Return the answer of `POST /api/v1/generations` of Tanvo."""
-    outputs = [{"url": one, "mime": "image/png"} for one in images]
-    made = {"id": "1", "kind": "image", "model": "studio-image-v1", "prompt": "x", "status": "SUCCEEDED"}
-    return {"generation": {**made, "outputs": outputs}}
+    outputs = [{"url": url, "mime": "image/png"} for url in images]
+    generation = {"id": "1", "kind": "image", "model": "studio-image-v1", "prompt": "x", "status": "SUCCEEDED"}
+    return {"generation": {**generation, "outputs": outputs}}
 
 
 MODELS = {"models": [{"id": "studio-image-v1", "kind": "image", "name": "x", "options": {}, "defaults": {}}]}
 
 
 class Answers:
-    """The bodies, each made when it is first asked for."""
+    """The bodies of answers, each built when it is first needed."""
 
     def __init__(self, origin: str) -> None:
-        self.png = picture()
+        self.png = build_png()
         self._url = f"{origin}/image.png?Expires=1&Signature=x"
-        self._made: dict[tuple[Any, str], bytes] = {}
+        self._bodies: dict[tuple[Any, str], bytes] = {}
 
     def body(self, shape: Any, mode: str) -> bytes:
         """Return the body of a shape in a mode."""
-        if (shape, mode) not in self._made:
+        if (shape, mode) not in self._bodies:
             images = [self._url] * (4 if mode.endswith("4") else 1)
             if mode.startswith(("large", "small")):
-                png = self.png if mode == "small" else picture(int((PAYLOAD / 4) ** 0.5), noise=True)
+                png = self.png if mode == "small" else build_png(int((PAYLOAD / 4) ** 0.5), noise=True)
                 images = [f"data:image/png;base64,{base64.b64encode(png).decode()}"] * len(images)
-            self._made[shape, mode] = json.dumps(shape(images)).encode()
-        return self._made[shape, mode]
+            self._bodies[shape, mode] = json.dumps(shape(images)).encode()
+        return self._bodies[shape, mode]
 
 
 class Protocol(asyncio.Protocol):
-    """The requests of one connection, one after the other."""
+    """Serves the requests of one connection in order."""
 
     def __init__(self, answers: Answers, counts: dict[str, int]) -> None:
         self._answers, self._counts, self._data = answers, counts, bytearray()
 
     def connection_made(self, transport: Any) -> None:
-        """Keep the connection."""
+        """Store the connection."""
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Answer each request as soon as it is whole."""
+        """Answer each request as soon as it is complete."""
         self._data += data
         while (end := self._data.find(b"\r\n\r\n")) >= 0:
             first, *headers = self._data[:end].decode("latin-1").split("\r\n")
             named = dict(line.lower().split(": ", 1) for line in headers)
-            whole = end + 4 + int(named.get("content-length", 0))
-            if len(self._data) < whole:
+            length = end + 4 + int(named.get("content-length", 0))
+            if len(self._data) < length:
                 return
-            del self._data[:whole]
+            del self._data[:length]
             method, target, _ = first.split(" ")
             self._answer(method, target.partition("?")[0].strip("/").split("/"))
 
@@ -134,7 +134,7 @@ class Protocol(asyncio.Protocol):
             self._send(REFUSAL, status=int(mode[5:]))
         elif mode != "fail-silent":
             shapes = {"images/generations": openai_images, "chat/completions": aisa, "generation": dashscope}
-            shape = next((made for end, made in shapes.items() if path.endswith(end)), tanvo)
+            shape = next((builder for end, builder in shapes.items() if path.endswith(end)), tanvo)
             self._send(self._answers.body(shape, mode))
 
     def _send(self, body: bytes, kind: str = "application/json", status: int = 200) -> None:
@@ -144,12 +144,12 @@ class Protocol(asyncio.Protocol):
 
 
 async def main() -> None:
-    """Serve until whoever started this process is gone."""
+    """Serve until the parent process ends."""
     loop, counts = asyncio.get_running_loop(), {}
-    made: list[Answers] = []
-    server = await loop.create_server(lambda: Protocol(made[0], counts), "127.0.0.1", 0, backlog=2048)
+    answers: list[Answers] = []  # filled when the port is known
+    server = await loop.create_server(lambda: Protocol(answers[0], counts), "127.0.0.1", 0, backlog=2048)
     port = server.sockets[0].getsockname()[1]
-    made.append(Answers(f"http://127.0.0.1:{port}"))
+    answers.append(Answers(f"http://127.0.0.1:{port}"))
     print(port, flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
 

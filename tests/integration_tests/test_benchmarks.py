@@ -1,4 +1,4 @@
-"""The benchmarks work, and what they count holds: requests, bytes, tokens and query steps, never times."""
+"""The benchmarks run, and their counts are as documented: requests, bytes, tokens and query steps, never times."""
 
 from __future__ import annotations
 
@@ -24,54 +24,55 @@ def port() -> Iterator[str]:
         process.stdin.close()
 
 
-def told(*arguments: str) -> Any:
-    ran = subprocess.run([sys.executable, *arguments], cwd=BENCHMARKS, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stderr
-    return json.loads(ran.stdout.splitlines()[-1])
+def run_measurement(*arguments: str) -> Any:
+    process = subprocess.run([sys.executable, *arguments], cwd=BENCHMARKS, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout.splitlines()[-1])
 
 
 @pytest.mark.parametrize("name", ["raw httpx", "langchain-wan client", "langchain-wan tool", "openai images"])
 def test_a_contestant_runs(name: str, port: str) -> None:
-    assert told("measure.py", "cpu", name, port)["memory"] > 0
+    assert run_measurement("measure.py", "cpu", name, port)["memory"] > 0
 
 
-def test_a_call_that_fails_is_sent_once_and_a_429_again(port: str) -> None:
+def test_a_failing_call_is_sent_once_and_a_429_is_retried(port: str) -> None:
     for name in ("langchain-wan client", "langchain-wan tool"):
-        found = told("measure.py", "failing", name, port)
-        assert found == {"fail-drop": 1, "fail-silent": 1, "fail-500": 1, "fail-429": 3}
+        counts = run_measurement("measure.py", "failing", name, port)
+        assert counts == {"fail-drop": 1, "fail-silent": 1, "fail-500": 1, "fail-429": 3}
 
 
-def test_a_large_answer_needs_at_most_twice_its_size_with_every_picture_stored(port: str) -> None:
+def test_a_large_answer_needs_at_most_twice_its_size_in_memory(port: str) -> None:
     if not Path("/proc/self/clear_refs").exists():
-        pytest.skip("this system does not tell the peak of a process's memory")
-    found = told("measure.py", "memory", "langchain-wan client", port)
-    assert found["large"] < 2.2  # the goal is 2.0; what the allocator keeps differs by machine
-    assert found["large4"] < 2.0
+        pytest.skip("this system does not report the peak memory of a process")
+    ratios = run_measurement("measure.py", "memory", "langchain-wan client", port)
+    assert ratios["large"] < 2.2  # the goal is 2.0; the allocator adds some, by machine
+    assert ratios["large4"] < 2.0
 
 
-def test_a_model_pays_few_tokens(port: str) -> None:
-    found = told("own.py", "tokens", port)
-    assert found["parameters"] <= 225
-    assert found["name and description"] <= 150
-    assert found["answer, one image"] <= 40
-    assert found["answer, four images, each"] <= 16
+def test_the_schema_and_an_answer_cost_few_tokens(port: str) -> None:
+    tokens = run_measurement("own.py", "tokens", port)
+    assert tokens["parameters"] <= 225
+    assert tokens["name and description"] <= 150
+    assert tokens["answer, one image"] <= 40
+    assert tokens["answer, four images, each"] <= 16
 
 
-def test_the_ledger_takes_the_same_steps_however_much_is_in_it(port: str) -> None:
-    found = told("own.py", "growth", port, "small")
-    few, many = found["100"], found["300"]
+def test_the_ledger_takes_the_same_steps_with_many_operations(port: str) -> None:
+    steps = run_measurement("own.py", "growth", port, "small")
+    few, many = steps["100"], steps["300"]
+    assert all(few.values())  # each kind was counted
     assert {name: many[name] for name in few if name != "unfinished"} == {
         name: few[name] for name in few if name != "unfinished"
     }
-    # What is unfinished are the calls that were claimed to be measured: one more.
+    # The measured claims themselves stay unfinished: one more in the second round.
     assert many["unfinished"] - few["unfinished"] < 100
 
 
 def test_the_tool_loads_nothing_heavy(port: str) -> None:
-    assert told("own.py", "import", port, "small")["heavy modules"] == "[]"
+    assert run_measurement("own.py", "import", port, "small")["heavy modules"] == "[]"
 
 
-def test_the_page_is_that_of_the_figures() -> None:
+def test_the_page_is_built_from_the_figures() -> None:
     docs = BENCHMARKS.parent / "docs"
-    program = "import json, page; print(json.dumps(page.page(json.load(open('../docs/benchmarks.json')))))"
-    assert told("-c", program) == (docs / "benchmarks.md").read_text(encoding="utf-8")
+    program = "import json, page; print(json.dumps(page.build_page(json.load(open('../docs/benchmarks.json')))))"
+    assert run_measurement("-c", program) == (docs / "benchmarks.md").read_text(encoding="utf-8")
