@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
@@ -55,7 +55,8 @@ class WanSettings(BaseModel):
         model: The model of requests that name none.
         prices: Dollars an image by model, over the built-in table.
         store: Where images and the ledger live, an `WanStore` or a folder; the default is one memory for the process.
-        budget: A `Budget`, or a function of the runtime (None outside a graph) that returns one; None: no limit.
+        budget: A `Budget`, or a function of the runtime (None outside a graph) that returns one, sync or async. None:
+            no limit.
         retry: Attempts and waits for what certainly did no work.
         timeout: Seconds for the answer of one request; queueing does not count. Upstream gives up at 300.
         download_timeout: Seconds for the images of one answer.
@@ -65,7 +66,8 @@ class WanSettings(BaseModel):
             `"fetch"` downloads it first, `"refuse"`.
         send_references: How stored input images travel: `"data"` as data URIs, `"url"` as URLs, `"auto"` as data
             URIs, and once more as URLs where the service refuses those.
-        on_image: Called once with each image that is stored; a URL that it returns becomes the image's URL.
+        on_image: A function, sync or async, called once with each image that is stored; a URL that it returns becomes
+            the image's URL.
         proxy: URL of an HTTP proxy. Proxies of the environment are not used.
         allowed_networks: Internal networks that downloads may reach nevertheless.
     """
@@ -77,7 +79,7 @@ class WanSettings(BaseModel):
     model: Annotated[str, Field(min_length=1)] = DEFAULT_MODEL
     prices: dict[str, Annotated[Decimal, AfterValidator(_price)]] = Field(default_factory=dict)
     store: Annotated[WanStore, BeforeValidator(_store)] = Field(default_factory=WanStore.default)
-    budget: Budget | Callable[[Any], Budget] | None = None
+    budget: Budget | Callable[[Any], Budget | Awaitable[Budget | None] | None] | None = None
     retry: RetryPolicy = RetryPolicy()
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 330.0
     download_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
@@ -85,7 +87,7 @@ class WanSettings(BaseModel):
     rate_limiter: BaseRateLimiter | None = None
     reference_urls: ReferenceUrls = "pass"
     send_references: SendReferences = "auto"
-    on_image: Callable[[GeneratedImage], str | None] | None = None
+    on_image: Callable[[GeneratedImage], str | Awaitable[str | None] | None] | None = None
     proxy: str | None = Field(default=None, repr=False)
     allowed_networks: tuple[Network, ...] = ()
 

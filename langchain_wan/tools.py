@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
@@ -32,7 +32,7 @@ from langchain_wan._tool.errors import (
     explain_invalid_arguments,
     recording_error,
 )
-from langchain_wan._tool.output import build_artifact, build_content
+from langchain_wan._tool.output import Content, build_artifact, build_content
 from langchain_wan._tool.runtime import (
     build_call,
     build_conversation,
@@ -94,8 +94,8 @@ class WanImageTool(WanSettings, BaseTool):
     max_references: Annotated[int, Field(ge=0, le=MAX_REFERENCES)] = MAX_REFERENCES
     defaults: dict[str, Any] = Field(default_factory=dict)
     expose: tuple[str, ...] = ()
-    scope: Literal["thread", "store"] | Callable[[Any], str] = "thread"
-    return_to_model: Literal["url", "id", "thumbnail"] | Callable[[ImageResult], str | list[dict[str, Any]]] = "url"
+    scope: Literal["thread", "store"] | Callable[[Any], str | Awaitable[str]] = "thread"
+    return_to_model: Literal["url", "id", "thumbnail"] | Callable[[ImageResult], Content | Awaitable[Content]] = "url"
     artifact_base64: bool = False
 
     # Which of `args_schema` and `description` follow the settings, because the caller did not set them.

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 from langchain_wan._call.job import Job
 from langchain_wan._call.steps import Flow, SendAll, Sleep, Work
+from langchain_wan._concurrency.callbacks import complete
 from langchain_wan._media import data_uri, decode, formats
 from langchain_wan._net.messages import Lost, NotSent, Outcome, Reply
 from langchain_wan._net.signed_urls import find_expiry
@@ -155,11 +156,14 @@ def _add_durable_url(job: Job, image: GeneratedImage) -> GeneratedImage:
     if job.settings.on_image is None:
         return image
     try:
-        durable = job.settings.on_image(image)
+        durable = complete(job.settings.on_image(image))
     except Exception as error:  # noqa: BLE001  a callback that fails must not lose a paid image
         warnings.warn(f"on_image failed for {image.id}: {type(error).__name__}", RuntimeWarning, stacklevel=2)
         return image
-    if durable is not None:
+    if durable is not None and not isinstance(durable, str):
+        text = f"on_image must return a URL or None; for {image.id} it returned {type(durable).__name__}"
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
+    elif durable is not None:
         image.url, image.expires_at = durable, None
         try:
             job.storage.record(image)

@@ -7,12 +7,14 @@ from collections import OrderedDict
 from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
-from typing import cast
+from inspect import isawaitable
+from typing import Any, cast
 from weakref import WeakKeyDictionary, ref
 
 from langchain_wan._call.job import Job
 from langchain_wan._call.states import ending
 from langchain_wan._call.steps import Flow, Work
+from langchain_wan._concurrency.callbacks import complete
 from langchain_wan._storage.money import to_nano
 from langchain_wan._storage.operations import Claim, ClaimResult, Limit, Operation
 from langchain_wan.budget import Budget, over_budget
@@ -36,7 +38,7 @@ def claim_operation(job: Job, fingerprint: str) -> Flow[Operation | None]:
         BudgetExceededError: The budget does not allow the call.
         StoreError: The store can't be written, so the call is not made.
     """
-    job.budget = _find_budget(job)
+    job.budget = yield from _find_budget(job)
     limit = None if job.budget is None else job.budget.limit()
     if job.budget is not None and limit is not None:
         job.budget.count_in(job.ledger, job.endpoint.base_url)
@@ -97,14 +99,20 @@ def _reserve(job: Job, limit: Limit | None) -> None:
         raise
 
 
-def _find_budget(job: Job) -> Budget | None:
+def _find_budget(job: Job) -> Flow[Budget | None]:
     budget = job.settings.budget
     if budget is None or isinstance(budget, Budget):
         return budget
     try:
         returned = budget(job.call.runtime)
+        if isawaitable(returned):
+            returned = yield Work(partial(complete, returned))
     except Exception as error:
         raise WanConfigurationError(f"The budget function failed: {type(error).__name__}.") from error
+    if returned is None:
+        return None
+    if not isinstance(returned, Budget):
+        raise WanConfigurationError(f"The budget function must return a Budget or None; got {type(returned).__name__}.")
     if returned.name is None and _replaces_a_forgotten_one(budget, job.scope, returned):
         raise WanConfigurationError(
             "The budget function returned a new unnamed Budget where it had returned one before: it would never limit "
@@ -115,11 +123,11 @@ def _find_budget(job: Job) -> Budget | None:
 
 # The last unnamed budget that a function returned for each of its newest scopes. Whoever keeps a budget for each user
 # keeps it alive; one that is gone when the next one comes was made for a single call.
-_last_budgets: WeakKeyDictionary[Callable[..., Budget], OrderedDict[str, ref[Budget]]] = WeakKeyDictionary()
+_last_budgets: WeakKeyDictionary[Callable[..., Any], OrderedDict[str, ref[Budget]]] = WeakKeyDictionary()
 REMEMBERED_SCOPES = 1000
 
 
-def _replaces_a_forgotten_one(function: Callable[..., Budget], scope: str, budget: Budget) -> bool:
+def _replaces_a_forgotten_one(function: Callable[..., Any], scope: str, budget: Budget) -> bool:
     try:
         last = _last_budgets.setdefault(function, OrderedDict())
     except TypeError:  # an object that can't be a key

@@ -14,6 +14,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from langchain_wan._concurrency.callbacks import inside_callback, waiting_loop
 from langchain_wan._concurrency.forks import after_fork_in_child
 
 if TYPE_CHECKING:
@@ -25,13 +26,16 @@ THREADS = 4
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_executors: dict[int, ThreadPoolExecutor] = {}  # by process id: threads do not survive a fork
+# By process id, since threads do not survive a fork; functions of the caller, which threads wait for, have their own.
+_executors: dict[tuple[int, bool], ThreadPoolExecutor] = {}
 _lock = threading.Lock()
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a function in one of the threads and return its result."""
-    call = functools.partial(contextvars.copy_context().run, function, *args, **kwargs)
+    context = contextvars.copy_context()
+    context.run(waiting_loop.set, asyncio.get_running_loop())
+    call = functools.partial(context.run, function, *args, **kwargs)
     try:
         future = asyncio.wrap_future(_executor().submit(call))
     except RuntimeError:  # the interpreter is shutting down: threads accept no more work
@@ -46,9 +50,10 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
 
 def _executor() -> ThreadPoolExecutor:
     with _lock:
-        if os.getpid() not in _executors:
-            _executors[os.getpid()] = ThreadPoolExecutor(THREADS, thread_name_prefix="langchain-wan")
-        return _executors[os.getpid()]
+        key = os.getpid(), inside_callback.get()
+        if key not in _executors:
+            _executors[key] = ThreadPoolExecutor(THREADS, thread_name_prefix="langchain-wan")
+        return _executors[key]
 
 
 def _renew_lock() -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, TypeAlias, cast
 
-from langchain_wan._call.names import ImageNames
+from langchain_wan._call.names import UPLOAD, ImageNames
+from langchain_wan._concurrency.callbacks import complete
 from langchain_wan.errors import StoreError
 from langchain_wan.models import ImageResult
 from langchain_wan.requests import ImageRequest
 
 logger = logging.getLogger("langchain_wan")
+Content: TypeAlias = str | list[dict[str, Any]]
+ReturnToModel: TypeAlias = str | Callable[[ImageResult], Content | Awaitable[Content]]
 THUMBNAIL_SIDE = 512  # pixels of the longer side
 
 
@@ -28,17 +31,28 @@ def build_content(
     result: ImageResult,
     request: ImageRequest,
     conversation: ImageNames | None,
-    return_to_model: str | Callable[[ImageResult], str | list[dict[str, Any]]],
-) -> str | list[dict[str, Any]]:
+    return_to_model: ReturnToModel,
+) -> Content:
     """Return what the model reads: ids, URLs or thumbnails where it wants them, and what became of the uploads."""
     if callable(return_to_model):
         try:
-            return return_to_model(result)
+            content = complete(return_to_model(result))
         except Exception:  # a caller's function must not lose a billed image
             logger.exception("return_to_model failed")
+        else:
+            if _is_content(content):
+                return cast("Content", content)
+            kind = type(content).__name__
+            logger.warning("return_to_model must return text or a list of content blocks; got %s", kind)
     text = result.describe(url=return_to_model == "url")
     text = "\n".join([text, *_describe_uploads(conversation, request)])
     return [{"type": "text", "text": text}, *_build_thumbnails(result)] if return_to_model == "thumbnail" else text
+
+
+def _is_content(value: Any) -> bool:
+    if isinstance(value, list):
+        return bool(value) and all(isinstance(block, dict) and isinstance(block.get("type"), str) for block in value)
+    return isinstance(value, str)
 
 
 def _build_thumbnails(result: ImageResult) -> Iterator[dict[str, Any]]:
@@ -56,7 +70,8 @@ def _describe_uploads(conversation: ImageNames | None, request: ImageRequest) ->
         return []
     references = [reference for reference in request.images if isinstance(reference, str)]
     try:
-        used = [upload for upload in conversation.uploads() if upload.image_id and upload.name in references]
+        names = [name for name in references if UPLOAD.fullmatch(name)]
+        used = [upload for name in names if (upload := conversation.upload(name)) is not None and upload.image_id]
         unused = [upload.name for upload in conversation.unused(references) if upload.problem is None]
     except Exception:  # a note must not lose a billed image
         logger.exception("the uploads could not be read")

@@ -17,6 +17,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
 
 from langchain_wan._call.fingerprint import compute_fingerprint
+from langchain_wan._concurrency.callbacks import complete
 from langchain_wan._tool.conversation import Conversation
 from langchain_wan._tool.current_call import find_current_call
 from langchain_wan._tool.messages import Message, find_newest_human, read_messages
@@ -198,7 +199,7 @@ def _find_attempt(runtime: Any, configurable: Mapping[str, Any]) -> Hashable:
     return find_thread(runtime), configurable.get("checkpoint_ns"), started, getattr(info, "node_attempt", None)
 
 
-def call_scope_function(function: Callable[[Any], str], runtime: Any) -> str:
+def call_scope_function(function: Callable[[Any], Any], runtime: Any) -> str:
     """Return the scope that a caller's function names.
 
     Raises:
@@ -207,7 +208,7 @@ def call_scope_function(function: Callable[[Any], str], runtime: Any) -> str:
     if runtime is None:
         raise WanConfigurationError("The scope function needs a runtime: call the tool in a LangGraph agent.")
     try:
-        name = function(runtime)
+        name = complete(function(runtime))
     except Exception as error:
         raise WanConfigurationError(f"The scope function failed: {type(error).__name__}: {error}") from error
     if not isinstance(name, str) or not name:
