@@ -42,14 +42,14 @@ class Attached:
         store: A view that knows only the images of the caller's scope.
         messages: None where the caller does not see them: what the store remembers is all that is known.
         thread: Names the conversation in the store; None where nothing is remembered.
-        nested: Whether a sub-agent asks, whose messages are not those of the thread.
+        partial: Whether the messages are not all of the thread's, such as those of a sub-agent.
         shown: The image ids that stand in the messages.
     """
 
     store: WanStore = field(repr=False)
     messages: Sequence[Message] | None
     thread: str | None
-    nested: bool
+    partial: bool
     shown: Mapping[str, int]
     started_at: float = 0.0
     recorded: list[Numbered] = field(default_factory=list)
@@ -138,10 +138,12 @@ class Attached:
 
     def _recognise(self) -> None:
         """Begin anew where these messages contain nothing of what the store remembers under this thread id."""
-        if self.thread is None or self.messages is None or (self.nested and not self.attachments):
+        if self.thread is None:
             return
         began, seen = self._catalog.conversation(self.thread)
         self.started_at = began or 0.0
+        if self.messages is None or (self.partial and not self.attachments):
+            return
         if not self._continues(began, seen):
             self.recorded, seen = [], []
             self.started_at = time.time()

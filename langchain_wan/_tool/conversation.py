@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from langchain_wan._call.names import AT_A_PRIVATE_ADDRESS, NOT_A_WEB_URL, ONLY_A_URL, UPLOAD, Upload
-from langchain_wan._media import data_uri, formats
+from langchain_wan._media import data_uri, decode, formats
 from langchain_wan._media.blocks import block_source
 from langchain_wan._net.addresses import RefusedAddressError, is_well_formed, parse_target
 from langchain_wan._net.signed_urls import same_url
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 LISTED_NAMES = 12
 
+REMEMBERED_IDS = 1000
+
+_ids: OrderedDict[str, str | None] = OrderedDict()  # by digest of a source: the same messages are read at each call
 _WEB_URL = re.compile(r"https?://", re.IGNORECASE)
 
 
@@ -56,7 +60,7 @@ class Conversation:
         store: A view that knows only the images of the caller's scope.
         messages: The messages of the state, in any form; None where the caller does not see them.
         thread: Names the conversation in the store, which then remembers the numbers of its uploads.
-        nested: Whether it is the conversation of a sub-agent, whose messages are not those of the thread.
+        partial: Whether the messages are not all of the thread's, such as those of a sub-agent.
         only_shown: Whether an id may be used only if it stands in the messages.
         urls: What is done with images that were attached by URL.
     """
@@ -67,11 +71,11 @@ class Conversation:
         messages: Sequence[Any] | None,
         thread: str | None,
         *,
-        nested: bool = False,
+        partial: bool = False,
         only_shown: bool = False,
         urls: ReferenceUrls = "pass",
     ) -> None:
-        self._store, self._thread, self._nested = store, thread, nested
+        self._store, self._thread, self._partial = store, thread, partial
         self._only_shown, self._urls = only_shown, urls
         self._messages = None if messages is None else read_messages(messages)
 
@@ -185,7 +189,7 @@ class Conversation:
 
     @cached_property
     def _attached(self) -> Attached:
-        return Attached(self._store, self._messages, self._thread, self._nested, self.shown)
+        return Attached(self._store, self._messages, self._thread, self._partial, self.shown)
 
     @cached_property
     def _carried(self) -> dict[str, GeneratedImage]:
@@ -274,18 +278,24 @@ def _judge_url(url: str, urls: ReferenceUrls) -> str | None:
 
 
 def _identify(source: str | bytes | None) -> str | None:
-    """Return the id that an image has when it is stored, or None for what contains no bytes."""
-    if isinstance(source, str) and source[:5].lower() == "data:":
-        return _identify_text(source)
-    return image_id(hashlib.sha256(source).hexdigest()) if isinstance(source, bytes) else None
+    """Return the id that an image has when it is stored, or None for what contains no image."""
+    if source is None or (isinstance(source, str) and source[:5].lower() != "data:"):
+        return None
+    digest = hashlib.sha256(source.encode(errors="replace") if isinstance(source, str) else source).hexdigest()
+    if digest not in _ids:
+        _ids[digest] = _read_id(source)
+        while len(_ids) > REMEMBERED_IDS:
+            _ids.popitem(last=False)
+    return _ids.get(digest)
 
 
-@lru_cache(maxsize=64)
-def _identify_text(text: str) -> str | None:
+def _read_id(source: str | bytes) -> str | None:
     try:
-        return image_id(hashlib.sha256(data_uri.decode_data_uri(text)).hexdigest())
+        data = data_uri.decode_data_uri(source) if isinstance(source, str) else source
+        decode.inspect(data)
     except formats.ImageFileError:
         return None
+    return image_id(hashlib.sha256(data).hexdigest())
 
 
 def _read_artifact(artifact: Any) -> Iterator[GeneratedImage]:

@@ -62,7 +62,16 @@ def find_runtime(injected: Any = None) -> Any:
         return None
     of_graph = configurable.get("__pregel_runtime")
     facts = {name: getattr(of_graph, name, None) for name in _OF_GRAPH}
-    return ConfigRuntime(config, find_current_call().tool_call_id, **facts)
+    return ConfigRuntime(config, find_current_call().tool_call_id, _read_state(configurable), **facts)
+
+
+def _read_state(configurable: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the messages of the graph that a node belongs to, as LangGraph's `ToolNode` reads them; else nothing."""
+    read = configurable.get("__pregel_read")
+    try:
+        return {"messages": read("messages")} if callable(read) else {}
+    except Exception:  # noqa: BLE001  a graph without messages, or a version of LangGraph that reads otherwise
+        return {}
 
 
 _OF_GRAPH = ("context", "store", "stream_writer", "execution_info", "server_info")
@@ -129,8 +138,12 @@ def build_conversation(
     thread_id = find_thread(runtime)
     view = store.scoped(scope) if scope else store
     thread = None if thread_id is None else json.dumps([view.scope, thread_id])
-    messages, nested = find_messages(runtime), _is_nested(runtime)
-    return Conversation(view, messages, thread, nested=nested, only_shown=only_shown, urls=urls)
+    partial = _is_nested(runtime)
+    if isinstance(runtime, ConfigRuntime):
+        # What a node has just made is in no message yet, and without a checkpointer its messages are not the thread's.
+        only_shown = False
+        partial = partial or find_configurable(runtime).get("__pregel_checkpointer") is None
+    return Conversation(view, find_messages(runtime), thread, partial=partial, only_shown=only_shown, urls=urls)
 
 
 def _is_nested(runtime: Any) -> bool:
@@ -171,7 +184,9 @@ def derive_operation_id(runtime: Any, scope: str, request: ImageRequest, model: 
     thread_id, configurable = find_thread(runtime), find_configurable(runtime)
     namespace = str(configurable.get("checkpoint_ns", ""))  # in a node, it contains the id of the task
     tool_call_id = getattr(runtime, "tool_call_id", None) or ""
-    caller, calls_with_id = _find_caller(read_messages(find_messages(runtime) or ()), tool_call_id)
+    # A node may call what stands in no message of the graph's state yet.
+    messages = () if isinstance(runtime, ConfigRuntime) else find_messages(runtime) or ()
+    caller, calls_with_id = _find_caller(read_messages(messages), tool_call_id)
     if thread_id is None or not (caller or namespace):
         return None
     # A call that is repeated under one id with other arguments is another call.

@@ -14,6 +14,7 @@ from langchain.agents.middleware import AgentMiddleware, SummarizationMiddleware
 from langchain_core.load import dumpd
 from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage, ToolMessage, messages_to_dict
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import MessagesState
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 
 from langchain_wan import ImageResult, WanImageTool, WanStore
@@ -21,6 +22,7 @@ from langchain_wan._tool.conversation import Conversation
 from langchain_wan.middleware import WanImageMiddleware
 from langchain_wan.sandbox.app import Sandbox
 from tests.support.conversations import THREAD, Talk, answers, attached, build_agent, seen_images, sent_pictures
+from tests.support.entrances import build_graph, build_node, run, to_call
 from tests.support.fault_server import FaultServer, reply
 from tests.support.images import PHOTOGRAPH, in_base64, png, to_data_uri
 from tests.support.scripted_model import ScriptedChatModel, calls
@@ -487,3 +489,51 @@ def test_a_photograph_in_a_file_block_is_edited(talk: Talk, tool: WanImageTool, 
     agent = build_agent(tool, edit("upload_2"), AIMessage("Done."))
     talk(agent, said)
     assert sent_pictures(sandbox) == [RED]
+
+
+class TestNodes:
+    """A node of a graph of one's own, in which nothing is injected, sees the messages of its graph."""
+
+    @pytest.mark.parametrize("kind", ["tool", "generator"])
+    def test_an_upload_of_the_state_is_known(
+        self, kind: str, asynchronous: bool, tool: WanImageTool, sandbox: Sandbox
+    ) -> None:
+        arguments = {"prompt": "edit", "images": ["upload_2"]}
+        steps: tuple[Any, Any] = {"tool": (tool, to_call(arguments)), "generator": (tool.generator, arguments)}[kind]
+        made: list[Any] = []
+
+        def node(state: MessagesState) -> dict[str, Any]:
+            made.append(steps[0].invoke(steps[1]))
+            return {"messages": []}
+
+        async def anode(state: MessagesState) -> dict[str, Any]:
+            made.append(await steps[0].ainvoke(steps[1]))
+            return {"messages": []}
+
+        for photo in (BLUE, GREEN):  # the same thread, used again
+            graph = build_graph(anode if asynchronous else node, checkpointer=InMemorySaver())
+            first = png("white" if photo == BLUE else "black")
+            run(graph, {"messages": [attached(first, photo)]}, THREAD, asynchronous=asynchronous)
+            assert sent_pictures(sandbox) == [photo]
+
+    def test_a_new_conversation_of_the_thread_has_no_upload_of_the_one_before(
+        self, asynchronous: bool, tool: WanImageTool, sandbox: Sandbox
+    ) -> None:
+        call = (tool, to_call({"prompt": "edit", "images": ["upload_1"]}))
+        for said, status in ((attached(RED), "success"), (HumanMessage("Edit my photo."), "error")):
+            graph = build_graph(build_node(call, asynchronous=asynchronous), checkpointer=InMemorySaver())
+            done = run(graph, {"messages": [said]}, THREAD, asynchronous=asynchronous)
+            assert done["messages"][-1].status == status
+        assert sent_pictures(sandbox) == [RED]
+
+    def test_without_a_thread_a_node_edits_what_it_has_just_made(self, tool: WanImageTool) -> None:
+        answers_of_node: list[ToolMessage] = []
+
+        def node(state: MessagesState) -> dict[str, Any]:
+            first = tool.invoke(to_call({"prompt": "a fox"}))
+            name = ImageResult.from_message(first, tool.store).images[0].id
+            answers_of_node.append(tool.invoke(to_call({"prompt": "night", "images": [name]})))
+            return {"messages": []}
+
+        build_graph(node).invoke({"messages": [HumanMessage("Go.")]})
+        assert answers_of_node[0].status == "success", answers_of_node[0]
