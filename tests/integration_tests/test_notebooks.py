@@ -18,7 +18,7 @@ from langchain_wan.sandbox.app import Sandbox
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-PICTURES = re.compile(r"data:image/(\w+);base64,([A-Za-z0-9+/=]+)")
+DATA_URIS = re.compile(r"data:image/(\w+);base64,([A-Za-z0-9+/=]+)")
 
 
 nbformat: Any = importlib.import_module("nbformat")  # it has no types
@@ -34,31 +34,31 @@ def runner() -> ModuleType:
 
 
 def normalised(text: str) -> str:
-    """Without what differs between two runs: ids, ports, times, operations, and the pictures themselves."""
-    text = PICTURES.sub(lambda found: f"<{found[1]} picture>", text)
+    """Remove what differs between two runs: ids, ports, times, operation ids, and the bytes of images."""
+    text = DATA_URIS.sub(lambda match: f"<{match[1]} image>", text)
     text = re.sub(r"img_[0-9a-z]{13}", "img_ID", text)
     text = re.sub(r"\?Expires=[^\s\"']+", "?SIGNED", text)
     text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT", text)
     text = re.sub(r"\d+:\d\d|[\d.]+ ?(?:it/s|s/it|s)\b", "TIME", text)
     text = re.sub(r"\b[0-9a-f]{32}\b", "OPERATION", text)
-    return re.sub(r"[^\n]*\r|\[TIME<.*", "", text)  # a progress bar, as it is in the end
+    return re.sub(r"[^\n]*\r|\[TIME<.*", "", text)  # the last state of a progress bar
 
 
 def outputs(notebook: Any) -> list[list[Any]]:
-    """The outputs of each cell, normalised; what a stream got in several pieces is one."""
-    return [shown_of(cell.outputs) for cell in notebook.cells if cell.cell_type == "code"]
+    """The outputs of each cell, normalised; the pieces of a stream are joined."""
+    return [join_outputs(cell.outputs) for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def shown_of(found: list[Any]) -> list[Any]:
-    shown: list[Any] = [
-        (f"{name}: {normalised(''.join(one.text for one in found if one.get('name') == name))}")
+def join_outputs(pieces: list[Any]) -> list[Any]:
+    joined: list[Any] = [
+        f"{name}: {normalised(''.join(piece.text for piece in pieces if piece.get('name') == name))}"
         for name in ("stdout", "stderr")
     ]
-    for one in found:
-        if one.output_type != "stream":
-            kinds = {kind: value for kind, value in one.data.items() if kind != "image/png"}
-            shown.append(("image/png" in one.data, {kind: normalised(str(kinds[kind])) for kind in kinds}))
-    return shown
+    for piece in pieces:
+        if piece.output_type != "stream":
+            kinds = {kind: value for kind, value in piece.data.items() if kind != "image/png"}
+            joined.append(("image/png" in piece.data, {kind: normalised(str(kinds[kind])) for kind in kinds}))
+    return joined
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -70,7 +70,7 @@ def test_a_notebook_runs_without_a_key_and_shows_what_is_committed(path: Path, t
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_committed_notebook_is_small_and_holds_nothing_of_a_machine(path: Path) -> None:
+def test_a_committed_notebook_is_small_and_contains_no_key_path_or_url(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert len(text) < 1_000_000
     assert Sandbox().api_key not in text
@@ -78,17 +78,17 @@ def test_a_committed_notebook_is_small_and_holds_nothing_of_a_machine(path: Path
     assert re.findall(r"/(?:home|root|work|tmp|Users|usr|private)/", text) == []
     assert re.findall(r"https?://(?!127\.0\.0\.1|api\.aisa\.one)[^\s\"'\\)]+", text) == []
     notebook = nbformat.read(path, as_version=4)
-    shows = [one.data for cell in notebook.cells for one in cell.get("outputs", []) if "data" in one]
-    pngs = [data["image/png"] for data in shows if "image/png" in data]
-    pictures = [*pngs, *(data for _, data in PICTURES.findall(text))]
-    assert pictures
-    for data in pictures:
+    values = [output.data for cell in notebook.cells for output in cell.get("outputs", []) if "data" in output]
+    pngs = [data["image/png"] for data in values if "image/png" in data]
+    images = [*pngs, *(data for _, data in DATA_URIS.findall(text))]
+    assert images
+    for data in images:
         assert max(Image.open(io.BytesIO(base64.b64decode(data))).size) <= 512
     for cell in notebook.cells:
-        assert all(one.output_type != "error" for one in cell.get("outputs", []))
+        assert all(output.output_type != "error" for output in cell.get("outputs", []))
 
 
-def test_each_topic_is_there_and_each_notebook_can_be_switched_to_the_real_service() -> None:
+def test_every_notebook_can_be_switched_to_the_real_service() -> None:
     assert [path.stem for path in NOTEBOOKS] == ["01_quickstart", "02_agent", "03_chains", "04_durable"]
     for path in NOTEBOOKS:
         sources = [cell.source for cell in nbformat.read(path, as_version=4).cells]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,52 +11,47 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import Field
 
+_numbers = itertools.count(1)
 
-class StandIn(BaseChatModel):
-    """Answers with its lines one after the other; a line that is a function receives the messages."""
 
-    lines: list[Any] = Field(default_factory=list)
+class FakeChatModel(BaseChatModel):
+    """Returns its answers in order; an answer that is a function receives the messages."""
+
+    answers: list[Any] = Field(default_factory=list)
 
     @property
     def _llm_type(self) -> str:
-        return "stand-in"
+        return "fake"
 
-    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> StandIn:  # noqa: ARG002  as chat models are called
+    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> FakeChatModel:  # noqa: ARG002  the base class's signature
         """Ignore the tools: the script says when to call them."""
         return self
 
-    def says(self, *lines: Any) -> None:
-        """Set the next lines."""
-        self.lines.extend(lines)
+    def add_answers(self, *answers: Any) -> None:
+        """Add the next answers."""
+        self.answers.extend(answers)
 
     def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:  # noqa: ARG002  the same
-        line = self.lines.pop(0)
-        answer = line(messages) if callable(line) else line
+        answer = self.answers.pop(0)
+        answer = answer(messages) if callable(answer) else answer
         message = AIMessage(answer) if isinstance(answer, str) else answer
         return ChatResult(generations=[ChatGeneration(message=message)])
 
 
-def draws(**arguments: Any) -> AIMessage:
+def call_tool(**arguments: Any) -> AIMessage:
     """Return a message that calls the image tool."""
-    calls = [
-        {
-            "name": "wan_image",
-            "args": arguments,
-            "id": f"call_{len(str(arguments))}",
-            "type": "tool_call",
-        }
-    ]
-    return AIMessage("", tool_calls=calls)
+    call = {"type": "tool_call", "id": f"call_{next(_numbers)}", "name": "wan_image", "args": arguments}
+    return AIMessage("", tool_calls=[call])
 
 
-def last_id(messages: Sequence[BaseMessage]) -> str:
+def find_last_id(messages: Sequence[BaseMessage]) -> str:
     """Return the id of the newest image, read from the tool's answers as a model reads it."""
     answers = [message.text for message in messages if message.type == "tool"]
     lines = [line for answer in answers for line in answer.splitlines() if line.startswith("img_")]
     return lines[-1].split()[0]
 
 
-def pictures_in(messages: Sequence[BaseMessage]) -> int:
+def count_images(messages: Sequence[BaseMessage]) -> int:
     """Count the images that the model receives."""
     contents = [message.content for message in messages if isinstance(message.content, list)]
     blocks = [block for content in contents for block in content if isinstance(block, dict)]
