@@ -22,7 +22,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from langchain_wan.sandbox import app as app_module
+from langchain_wan.sandbox import aisa as aisa_module
 from langchain_wan.sandbox import results as results_module
 from langchain_wan.sandbox.app import Sandbox
 from tests.support.images import encode, to_data_uri
@@ -695,7 +695,7 @@ def test_a_connection_breaks_after_the_work_was_billed() -> None:
 
 
 def test_a_hanging_call_ends_with_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app_module, "HANG_SECONDS", 0.2)
+    monkeypatch.setattr(aisa_module, "HANG_SECONDS", 0.2)
     with Sandbox(faults=["hang"]) as running:
         refused(ask(running), 504, "upstream_timeout")
         assert running.bill == 0
