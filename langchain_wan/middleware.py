@@ -15,7 +15,7 @@ from langchain_core.messages import AnyMessage, HumanMessage
 from langchain_core.runnables.config import ensure_config
 
 from langchain_wan._concurrency.executor import in_thread
-from langchain_wan._tool.conversation import Conversation, find_shown_ids
+from langchain_wan._tool.conversation import Conversation, find_image_ids
 from langchain_wan._tool.messages import find_newest_human, read_messages
 from langchain_wan._tool.runtime import build_conversation, find_thread
 from langchain_wan.errors import StoreError
@@ -69,7 +69,7 @@ class WanImageMiddleware(AgentMiddleware[Any, Any, Any]):
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any]:
-        """Do what `wrap_model_call` does without blocking the event loop."""
+        """Async version of `wrap_model_call`."""
         return await handler(request.override(messages=await in_thread(self._add_images, request)))
 
     def _add_images(self, request: ModelRequest[Any]) -> list[AnyMessage]:
@@ -92,13 +92,15 @@ class WanImageMiddleware(AgentMiddleware[Any, Any, Any]):
         thread_id = find_thread(runtime)
         if thread_id is None:
             return []
-        return [build_conversation(runtime, self.store or WanStore.default(), thread_id, only_shown=False, urls="pass")]
+        return [
+            build_conversation(runtime, self.store or WanStore.default(), thread_id, only_visible=False, urls="pass")
+        ]
 
     def _find_newest(self, conversations: Sequence[Conversation]) -> dict[str, dict[str, Any]]:
         """Return the blocks of the newest images by their ids, the newest last."""
         attached = {upload.image_id for conversation in conversations for upload in conversation.uploads()}
         blocks: dict[str, dict[str, Any]] = {}
-        for image_id in reversed(conversations[0].shown if conversations else {}):
+        for image_id in reversed(conversations[0].visible_ids if conversations else {}):
             known = (conversation.known(image_id) for conversation in conversations)
             image = None if image_id in attached else next(filter(None, known), None)
             if image is not None and len(blocks) < self.show_last:
@@ -175,7 +177,7 @@ def _find_index(image_id: str, messages: Sequence[AnyMessage]) -> int:
     """Return where the thumbnails stand: after the answers of the turn that first named the newest image."""
     known = read_messages(messages)
     newest_human = find_newest_human(known)
-    named = find_shown_ids(known).get(image_id)
+    named = find_image_ids(known).get(image_id)
     if named is None:
         return len(messages) if newest_human is None else newest_human
     index = named + 1

@@ -112,7 +112,7 @@ class WanImageGenerator(SafeFallbacks, WanSettings, RunnableSerializable[Generat
         conversation = None
         if thread_id is not None:
             urls = self.reference_urls
-            conversation = build_conversation(runtime, self.store, scope, only_shown=False, urls=urls)
+            conversation = build_conversation(runtime, self.store, scope, only_visible=False, urls=urls)
         return build_call(request, self, runtime, scope=scope, conversation=conversation)
 
     def _add_metadata(self, request: ImageRequest, config: RunnableConfig | None) -> RunnableConfig:

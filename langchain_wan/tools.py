@@ -238,8 +238,8 @@ class WanImageTool(WanSettings, BaseTool):
     def conversation(self, runtime: Any, scope: str | None = None) -> Conversation:
         """Return the image references of the conversation that a runtime of LangGraph belongs to."""
         scope = self._find_scope(runtime) if scope is None else scope
-        only_shown = scope == self._own_scope
-        return build_conversation(runtime, self.store, scope, only_shown=only_shown, urls=self.reference_urls)
+        only_visible = scope == self._own_scope
+        return build_conversation(runtime, self.store, scope, only_visible=only_visible, urls=self.reference_urls)
 
     def _build_client(self) -> WanClient:
         from langchain_wan.client import WanClient  # loaded by the first call: importing the package stays cheap

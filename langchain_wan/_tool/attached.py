@@ -43,14 +43,14 @@ class Attached:
         messages: None where the caller does not see them: what the store remembers is all that is known.
         thread: Names the conversation in the store; None where nothing is remembered.
         partial: Whether the messages are not all of the thread's, such as those of a sub-agent.
-        shown: The image ids that stand in the messages.
+        visible_ids: The image ids that stand in the messages.
     """
 
     store: WanStore = field(repr=False)
     messages: Sequence[Message] | None
     thread: str | None
     partial: bool
-    shown: Mapping[str, int]
+    visible_ids: Mapping[str, int]
     started_at: float = 0.0
     recorded: list[Numbered] = field(default_factory=list)
     numbers: list[Numbered] = field(default_factory=list)
@@ -84,7 +84,7 @@ class Attached:
 
     @property
     def all_numbers(self) -> list[Numbered]:
-        """Every number that was given, in order, those of blocks that are gone among them."""
+        """Every number that an image has, in order, those of blocks that are gone among them."""
         numbers = {numbered.number: numbered for numbered in (*self.recorded, *self.numbers)}
         return [numbers[number] for number in sorted(numbers)]
 
@@ -159,7 +159,7 @@ class Attached:
         images = {numbered.image for numbered in self.recorded}
         if any(attachment.image in images for attachment in self.attachments):
             return True
-        if any(self.store.get(image_id) is not None for image_id in self.shown):
+        if any(self.store.get(image_id) is not None for image_id in self.visible_ids):
             return True
         is_empty = not self.recorded and not seen
         return is_empty and (began is None or not self._catalog.names(self.store.scope, since=began, limit=1))

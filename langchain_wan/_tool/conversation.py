@@ -61,7 +61,7 @@ class Conversation:
         messages: The messages of the state, in any form; None where the caller does not see them.
         thread: Names the conversation in the store, which then remembers the numbers of its uploads.
         partial: Whether the messages are not all of the thread's, such as those of a sub-agent.
-        only_shown: Whether an id may be used only if it stands in the messages.
+        only_visible: Whether an id may be used only if it stands in the messages.
         urls: What is done with images that were attached by URL.
     """
 
@@ -72,11 +72,11 @@ class Conversation:
         thread: str | None,
         *,
         partial: bool = False,
-        only_shown: bool = False,
+        only_visible: bool = False,
         urls: ReferenceUrls = "pass",
     ) -> None:
         self._store, self._thread, self._partial = store, thread, partial
-        self._only_shown, self._urls = only_shown, urls
+        self._only_visible, self._urls = only_visible, urls
         self._messages = None if messages is None else read_messages(messages)
 
     def uploads(self) -> list[Upload]:
@@ -126,7 +126,7 @@ class Conversation:
         """Return the image with this id that may be used here, or None; one that another tool made is stored now."""
         self.uploads()  # what was attached is known by its id too
         stored = self._store.get(image_id)
-        if stored is not None and (not self._only_shown or image_id in self.shown):
+        if stored is not None and (not self._only_visible or image_id in self.visible_ids):
             return stored
         source = next((image.source for image in self._foreign if image.id == image_id), None)
         if source is None or not is_stored(store_source(source, self._store)):
@@ -152,9 +152,9 @@ class Conversation:
         """Return what may be used, the newest last, to be listed in a refusal: nothing of another conversation."""
         attached = [numbered for numbered in self._attached.all_numbers if self._is_usable(numbered)]
         stored = self._store._storage.catalog.names(self._store.scope, since=self._attached.started_at)
-        shown = [name for name in self.shown if name in self._carried or self._store.get(name) is not None]
-        ids = [name for name in shown if name not in stored]
-        ids += [name for name in stored if not self._only_shown or name in self.shown]
+        visible = [name for name in self.visible_ids if name in self._carried or self._store.get(name) is not None]
+        ids = [name for name in visible if name not in stored]
+        ids += [name for name in stored if not self._only_visible or name in self.visible_ids]
         ids += [image.name for image in self._foreign]
         names = list(dict.fromkeys(self._find_name(numbered) for numbered in attached))[-LISTED_NAMES // 2 :]
         known = {*names, *(numbered.location for numbered in attached)}
@@ -183,13 +183,13 @@ class Conversation:
         return [self._build_upload(numbered) for numbered in brought if numbered.image not in used | images]
 
     @cached_property
-    def shown(self) -> dict[str, int]:
+    def visible_ids(self) -> dict[str, int]:
         """The ids that stand in the messages, each with the index of the message that had it first."""
-        return find_shown_ids(self._messages or ())
+        return find_image_ids(self._messages or ())
 
     @cached_property
     def _attached(self) -> Attached:
-        return Attached(self._store, self._messages, self._thread, self._partial, self.shown)
+        return Attached(self._store, self._messages, self._thread, self._partial, self.visible_ids)
 
     @cached_property
     def _carried(self) -> dict[str, GeneratedImage]:
@@ -236,14 +236,14 @@ class Conversation:
         return f"it can mean {' or '.join(choices)}; use the id"
 
 
-def find_shown_ids(messages: Sequence[Message]) -> dict[str, int]:
+def find_image_ids(messages: Sequence[Message]) -> dict[str, int]:
     """Return the ids that stand in messages, each with the index of the message that had it first."""
-    shown: dict[str, int] = {}
+    ids: dict[str, int] = {}
     for index, message in enumerate(messages):
-        ids = [image.id for image in _read_artifact(message.artifact)]
-        for name in (*ids, *IMAGE_ID.findall(message.text)):
-            shown.setdefault(name, index)
-    return shown
+        named = [image.id for image in _read_artifact(message.artifact)]
+        for name in (*named, *IMAGE_ID.findall(message.text)):
+            ids.setdefault(name, index)
+    return ids
 
 
 def _find_foreign(messages: Sequence[Message]) -> list[ForeignImage]:

@@ -127,12 +127,12 @@ def find_turn(runtime: Any) -> str:
 
 
 def build_conversation(
-    runtime: Any, store: WanStore, scope: str, *, only_shown: bool, urls: ReferenceUrls
+    runtime: Any, store: WanStore, scope: str, *, only_visible: bool, urls: ReferenceUrls
 ) -> Conversation:
     """Return the image references of the conversation that a runtime belongs to.
 
     Args:
-        only_shown: Whether the scope is wider than the conversation, so that only ids in its messages count.
+        only_visible: Whether the scope is wider than the conversation, so that only ids in its messages count.
         urls: What is done with images that were attached by URL.
     """
     thread_id = find_thread(runtime)
@@ -141,9 +141,9 @@ def build_conversation(
     partial = _is_nested(runtime)
     if isinstance(runtime, ConfigRuntime):
         # What a node has just made is in no message yet, and without a checkpointer its messages are not the thread's.
-        only_shown = False
+        only_visible = False
         partial = partial or find_configurable(runtime).get("__pregel_checkpointer") is None
-    return Conversation(view, find_messages(runtime), thread, partial=partial, only_shown=only_shown, urls=urls)
+    return Conversation(view, find_messages(runtime), thread, partial=partial, only_visible=only_visible, urls=urls)
 
 
 def _is_nested(runtime: Any) -> bool:

@@ -77,11 +77,11 @@ def build_description(models: Sequence[str], prices: Mapping[str, Decimal], max_
     does = "Make an image from text"
     if max_references:
         does += ", edit one" + (" or combine several" if max_references > 1 else "") + " by id"
-    shown = []
+    costs = []
     for model in models:
         try:
-            shown.append(f"${price_usd(model, prices=prices).normalize():f} ({model})")
+            costs.append(f"${price_usd(model, prices=prices).normalize():f} ({model})")
         except InvalidImageRequestError:
             continue
-    cost = f" Each image costs {', '.join(shown)}." if shown else ""
+    cost = f" Each image costs {', '.join(costs)}." if costs else ""
     return f"{does}.{cost} Takes 10 to 120 seconds."

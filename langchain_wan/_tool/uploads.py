@@ -70,20 +70,20 @@ def number_attachments(
 
     Args:
         attachments: The image blocks that are in the messages.
-        recorded: The numbers that were given before.
+        recorded: The numbers that the images had before.
         told: Image ids by number, as the messages still say.
     """
-    given = {number: Numbered(number, image_id, image_id) for number, image_id in told.items()}
-    given |= {numbered.number: numbered for numbered in recorded}
-    free = [given[number] for number in sorted(given)]
-    following = max(given, default=0) + 1
+    by_number = {number: Numbered(number, image_id, image_id) for number, image_id in told.items()}
+    by_number |= {numbered.number: numbered for numbered in recorded}
+    free = [by_number[number] for number in sorted(by_number)]
+    following = max(by_number, default=0) + 1
     numbers: list[Numbered] = []
     for position, attachment in enumerate(attachments, 1):
         match = next((numbered for numbered in free if numbered.image == attachment.image), None)
         if match is None:
-            number = position if position not in given else following
+            number = position if position not in by_number else following
             match = Numbered(number, attachment.digest, attachment.location)
-            given[number], following = match, max(following, number + 1)
+            by_number[number], following = match, max(following, number + 1)
         else:
             free.remove(match)
         numbers.append(replace(match, digest=attachment.digest, location=attachment.location))
@@ -97,7 +97,7 @@ def find_meanings(
 
     Args:
         attachments: The number of each image block that is in the messages, in order.
-        recorded: The numbers that were given before, those of blocks that are gone among them.
+        recorded: The numbers that images had before, those of blocks that are gone among them.
         told: Image ids by number, as the messages still say.
     """
     meanings = [numbered for numbered in (*attachments, *recorded) if numbered.number == number]

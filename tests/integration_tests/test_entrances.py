@@ -53,6 +53,10 @@ def id_of(message: Any) -> str:
 class TestTwoUsers:
     """Anna and Ben share a tool; Ben wants what is hers."""
 
+    @pytest.fixture(params=["memory", "folder"])
+    def tool(self, request: pytest.FixtureRequest, sandbox: Sandbox, tmp_path: Path) -> WanImageTool:
+        return WanImageTool(**access(sandbox, store=WanStore() if request.param == "memory" else WanStore(tmp_path)))
+
     def test_an_id_of_another_thread_is_unknown(
         self, enter: Enter, tool: WanImageTool, sandbox: Sandbox, asynchronous: bool
     ) -> None:

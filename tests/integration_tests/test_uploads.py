@@ -12,7 +12,15 @@ import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware, SummarizationMiddleware
 from langchain_core.load import dumpd
-from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage, ToolMessage, messages_to_dict
+from langchain_core.messages import (
+    AIMessage,
+    ChatMessage,
+    HumanMessage,
+    HumanMessageChunk,
+    RemoveMessage,
+    ToolMessage,
+    messages_to_dict,
+)
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import MessagesState
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
@@ -343,6 +351,8 @@ def as_openai(message: HumanMessage) -> dict[str, Any]:
 
 MESSAGES: dict[str, Callable[[HumanMessage], Any]] = {
     "HumanMessage": lambda message: message,
+    "HumanMessageChunk": lambda message: HumanMessageChunk(message.content),
+    "ChatMessage": lambda message: ChatMessage(content=message.content, role="user"),
     "RemoteGraph": lambda message: message.model_dump(),
     "OpenAI": as_openai,
     "pair": lambda message: ("user", message.content),

@@ -143,7 +143,7 @@ def test_an_artifact_of_another_form_is_nothing(artifact: Any) -> None:
     message = ToolMessage("img", tool_call_id="x", artifact=artifact)
     conversation = Conversation(WanStore().scoped("anna"), [message], "1")
     assert conversation.names() == []
-    assert conversation.shown == {}
+    assert conversation.visible_ids == {}
 
 
 def test_a_url_that_looks_like_an_id_is_a_url() -> None:
