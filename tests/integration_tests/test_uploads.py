@@ -351,7 +351,7 @@ def as_openai(message: HumanMessage) -> dict[str, Any]:
 
 MESSAGES: dict[str, Callable[[HumanMessage], Any]] = {
     "HumanMessage": lambda message: message,
-    "HumanMessageChunk": lambda message: HumanMessageChunk(message.content),
+    "HumanMessageChunk": lambda message: HumanMessageChunk(content=message.content),
     "ChatMessage": lambda message: ChatMessage(content=message.content, role="user"),
     "RemoteGraph": lambda message: message.model_dump(),
     "OpenAI": as_openai,
