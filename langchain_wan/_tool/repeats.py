@@ -8,9 +8,24 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
 from itertools import count
 
 REMEMBERED_ATTEMPTS = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class SameObject:
+    """Equal where it names the same object; it keeps the object, so that no other one gets its address."""
+
+    value: object
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SameObject) and self.value is other.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
 
 _attempts: OrderedDict[Hashable, dict[str, Iterator[int]]] = OrderedDict()
 

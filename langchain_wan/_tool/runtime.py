@@ -21,7 +21,7 @@ from langchain_wan._concurrency.callbacks import complete
 from langchain_wan._tool.conversation import Conversation
 from langchain_wan._tool.current_call import find_current_call
 from langchain_wan._tool.messages import Message, find_newest_human, read_messages
-from langchain_wan._tool.repeats import count_repeats
+from langchain_wan._tool.repeats import SameObject, count_repeats
 from langchain_wan.errors import WanConfigurationError
 
 if TYPE_CHECKING:
@@ -210,7 +210,9 @@ def _find_caller(messages: Sequence[Message], tool_call_id: str) -> tuple[str, i
 def _find_attempt(runtime: Any, configurable: Mapping[str, Any]) -> Hashable:
     """Return what is the same during one run of a node, and another when the node runs again."""
     info = getattr(runtime, "execution_info", None)
-    started = getattr(info, "node_first_attempt_time", None) or id(configurable.get("__pregel_scratchpad"))
+    started = getattr(info, "node_first_attempt_time", None)
+    if started is None:  # LangGraph before 1.2: an object that each run of a node has anew
+        started = SameObject(configurable.get("__pregel_scratchpad"))
     return find_thread(runtime), configurable.get("checkpoint_ns"), started, getattr(info, "node_attempt", None)
 
 
