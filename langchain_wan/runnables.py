@@ -10,12 +10,19 @@ from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage, co
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from langchain_core.runnables.config import merge_configs
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, PrivateAttr, ValidationError
 
 from langchain_wan._concurrency.executor import in_thread
 from langchain_wan._media.blocks import find_text, is_image_block
 from langchain_wan._tool.arguments import WanImageInput
-from langchain_wan._tool.runtime import build_call, build_conversation, find_runtime, find_thread, write_progress
+from langchain_wan._tool.runtime import (
+    build_call,
+    build_conversation,
+    call_scope_function,
+    find_runtime,
+    find_thread,
+    write_progress,
+)
 from langchain_wan._tool.tracing import EVENT, model_metadata, record_cost
 from langchain_wan._tool.wrappers import SafeFallbacks
 from langchain_wan.client import WanClient
@@ -56,6 +63,8 @@ class WanImageGenerator(SafeFallbacks, WanSettings, RunnableSerializable[Generat
     """
 
     model_config = WanSettings.model_config  # RunnableSerializable's would accept misspelt names
+
+    _scope: Any = PrivateAttr(default="thread")  # of the tool whose generator it is
 
     def invoke(
         self,
@@ -108,12 +117,17 @@ class WanImageGenerator(SafeFallbacks, WanSettings, RunnableSerializable[Generat
         # In a graph, the generator belongs to the thread, as a tool does: images, names and calls are the same.
         runtime = find_runtime()
         thread_id = find_thread(runtime)
-        scope = "" if self.store.scope else thread_id or ""
+        scope = self._find_scope(runtime)
         conversation = None
         if thread_id is not None:
             urls = self.reference_urls
             conversation = build_conversation(runtime, self.store, scope, only_visible=False, urls=urls)
         return build_call(request, self, runtime, scope=scope, conversation=conversation)
+
+    def _find_scope(self, runtime: Any) -> str:
+        if self.store.scope or self._scope == "store" or runtime is None:
+            return ""  # the view of the store, or code that knows all of it
+        return call_scope_function(self._scope, runtime) if callable(self._scope) else find_thread(runtime) or ""
 
     def _add_metadata(self, request: ImageRequest, config: RunnableConfig | None) -> RunnableConfig:
         return merge_configs({"metadata": model_metadata(request.model or self.model)}, config)
@@ -156,7 +170,7 @@ class WanImageGenerator(SafeFallbacks, WanSettings, RunnableSerializable[Generat
         if args_schema is not None:
             raise ValueError("WanImageTool builds its own schema; set models, max_n, max_references or expose")
         own = {name: value for name, value in kwargs.items() if value is not None}
-        return WanImageTool(**{**_explicit_settings(self), **own})
+        return WanImageTool(**{"scope": self._scope, **_explicit_settings(self), **own})
 
 
 def _explicit_settings(generator: WanSettings) -> dict[str, Any]:

@@ -137,10 +137,12 @@ class WanImageTool(WanSettings, BaseTool):
 
     @property
     def generator(self) -> WanImageGenerator:
-        """The same settings as a Runnable, for chains and for results as objects."""
+        """The same settings and scope as a Runnable, for chains and for results as objects."""
         from langchain_wan.runnables import WanImageGenerator
 
-        return WanImageGenerator(**self.settings())
+        generator = WanImageGenerator(**self.settings())
+        generator._scope = self.scope
+        return generator
 
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:  # noqa: ARG002  Runnable's own
         """Return the schema with `runtime`, which LangGraph injects; the model never sees it."""

@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from itertools import count
 
-REMEMBERED_ATTEMPTS = 1000
+REMEMBERED_ATTEMPTS = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +38,7 @@ def count_repeats(attempt: Hashable, call: str) -> int:
         call: The same for calls that do not differ.
     """
     calls = _attempts.setdefault(attempt, {})
+    _attempts.move_to_end(attempt)
     number = next(calls.setdefault(call, count()))
     while len(_attempts) > REMEMBERED_ATTEMPTS:
         _attempts.popitem(last=False)

@@ -300,6 +300,23 @@ class TestProgress:
         assert {event["tool_call_id"] for event in events} == ({"call_0"} if kind == "tool" else {None})
 
 
+@pytest.mark.parametrize("scope", ["store", "thread", lambda runtime: runtime.config["configurable"]["user"]])
+@pytest.mark.parametrize("wrap", [lambda generator: generator, lambda generator: generator.bind(n=1).with_retry()])
+def test_the_generator_of_a_tool_has_its_scope(scope: Any, wrap: Any, sandbox: Sandbox, asynchronous: bool) -> None:
+    tool = WanImageTool(**access(sandbox, store=WanStore()), scope=scope)
+    config = to_config("1", user="anna")
+    name = id_of(by_agent(tool, {"prompt": "a fox"}, config, GO, asynchronous=asynchronous))
+    results: list[ImageResult] = []
+
+    def node(state: MessagesState) -> dict[str, Any]:
+        results.append(wrap(tool.generator).invoke({"prompt": "night", "images": [name]}))
+        return {"messages": []}
+
+    build_graph(node).invoke({"messages": []}, config)
+    arguments = {"prompt": "day", "images": [results[0].images[0].id]}
+    assert by_agent(tool, arguments, config, GO, asynchronous=asynchronous).status == "success"
+
+
 def test_outside_of_a_graph_code_sees_the_whole_store(sandbox: Sandbox) -> None:
     store = WanStore()
     image = store.add(png(), scope="anna")
