@@ -99,8 +99,18 @@ def find_messages(runtime: Any) -> Sequence[Any] | None:
     state = getattr(runtime, "state", None)
     if isinstance(state, list):  # a ToolNode was called with messages alone
         return state
-    messages = state.get("messages") if isinstance(state, Mapping) else getattr(state, "messages", None)
-    return messages if isinstance(messages, Sequence) else None
+    values = state if isinstance(state, Mapping) else getattr(state, "__dict__", {})
+    messages = values.get("messages")
+    if not messages:  # a graph may keep them under another key: those in which the tool is called
+        tool_call_id = getattr(runtime, "tool_call_id", None)
+        messages = next((value for value in values.values() if _contains_call(value, tool_call_id)), messages)
+    return messages if isinstance(messages, list | tuple) else None
+
+
+def _contains_call(value: Any, tool_call_id: str | None) -> bool:
+    if not tool_call_id or not isinstance(value, list | tuple):
+        return False
+    return _find_caller(read_messages(value), tool_call_id)[1] > 0
 
 
 def find_thread(runtime: Any) -> str | None:

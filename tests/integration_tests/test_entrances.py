@@ -248,6 +248,15 @@ class TestNobodyPaysTwice:
         ids = {id_of(enter(tool, {"prompt": "a fox"}, THREAD, GO, asynchronous=asynchronous)) for _ in range(2)}
         assert len(ids) == 2
 
+    @pytest.mark.parametrize("kind", ["loop", "chain"])
+    def test_outside_of_a_graph_an_uncertain_call_is_not_sent_again(self, kind: str, asynchronous: bool) -> None:
+        with Sandbox(faults=["disconnect"]) as service:
+            tool = WanImageTool(**access(service, store=WanStore()))
+            for _ in range(2):
+                answer = ENTRANCES[kind](tool, {"prompt": "a fox"}, THREAD, GO, asynchronous=asynchronous)
+                assert answer.artifact["error"]["type"] == "PaymentUncertainError"
+            assert len(posts(service)) == 1
+
     def test_after_a_restart_a_node_that_runs_again_pays_nothing(self, sandbox: Sandbox, tmp_path: Path) -> None:
         saver = InMemorySaver()
 

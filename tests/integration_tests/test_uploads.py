@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import operator
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import pytest
 from langchain.agents import create_agent
@@ -21,9 +22,11 @@ from langchain_core.messages import (
     ToolMessage,
     messages_to_dict,
 )
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.graph import MessagesState
+from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
+from langgraph.prebuilt import ToolNode
 
 from langchain_wan import ImageResult, WanImageTool, WanStore
 from langchain_wan._tool.conversation import Conversation
@@ -499,6 +502,37 @@ def test_a_photograph_in_a_file_block_is_edited(talk: Talk, tool: WanImageTool, 
     agent = build_agent(tool, edit("upload_2"), AIMessage("Done."))
     talk(agent, said)
     assert sent_pictures(sandbox) == [RED]
+
+
+class TestStates:
+    @pytest.mark.parametrize("form", ["dict", "list", "another key", "dicts"])
+    def test_a_tool_node_finds_the_messages_of_any_state(
+        self, form: str, asynchronous: bool, tool: WanImageTool, sandbox: Sandbox
+    ) -> None:
+        class State(TypedDict, total=False):
+            topics: list[str]
+            chat: Annotated[list[Any], operator.add]
+            messages: Annotated[list[Any], operator.add]
+
+        said: Any = attached(RED, BLUE)
+        key = "chat" if form == "another key" else "messages"
+        if form == "dicts":
+            said = said.model_dump()
+        node = ToolNode([tool], messages_key=key)
+
+        def run_tools(state: State, config: RunnableConfig) -> Any:
+            return {key: node.invoke(state["messages"], config)} if form == "list" else node.invoke(state, config)
+
+        async def arun_tools(state: State, config: RunnableConfig) -> Any:
+            done = await node.ainvoke(state["messages"] if form == "list" else state, config)
+            return {key: done} if form == "list" else done
+
+        graph = StateGraph(State)
+        graph.add_node("tools", arun_tools if asynchronous else run_tools)
+        graph.add_edge(START, "tools")
+        value = {"topics": ["a"], key: [said, edit("upload_2")]}
+        run(graph.compile(), value, THREAD, asynchronous=asynchronous)
+        assert sent_pictures(sandbox) == [BLUE]
 
 
 class TestNodes:
