@@ -144,7 +144,7 @@ def test_an_upload_that_is_no_image_is_refused_and_does_not_shift_the_others(
     ]
     said = HumanMessage([broken, *attached(png()).content])
     refused, made = answers(talk(create_agent(ScriptedChatModel(script=script), tools=[tool]), said))
-    assert "upload_1: it can't be read: the bytes are not a PNG, JPEG, WebP, BMP or GIF image." in str(refused.content)
+    assert str(refused.content).startswith("upload_1: it can't be read (it is something else, not a PNG,")
     assert "You can use: upload_2." in str(refused.content)
     assert made.status == "success"
     assert sent_pictures(sandbox) == [png()]
