@@ -31,7 +31,7 @@ def save_image(image: GeneratedImage, folder: Path) -> Path:
 
 
 def print_result(result: ImageResult, files: list[Path]) -> None:
-    """Print a table of the images, and a line for each that is missing."""
+    """Print a table of the images, and a line for each input image that was changed and each image that is missing."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("id", "file", "size"):
         table.add_column(column, overflow="fold")
@@ -41,6 +41,8 @@ def print_result(result: ImageResult, files: list[Path]) -> None:
         cost = (result.cost_usd / total).normalize()
         table.add_row(image.id, Text(str(file)), f"{image.width}x{image.height}", f"${cost:f}")
     out.print(table)
+    for adjustment in result.adjustments:
+        err.print(adjustment)
     for failure in result.failures:
         err.print(f"Image {failure.index + 1} was charged and not retrieved: {failure.reason}.")
 

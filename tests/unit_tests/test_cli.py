@@ -21,6 +21,7 @@ from langchain_wan.cli.shell_advice import to_shell_advice
 from langchain_wan.errors import PaidButNotRetrievedError
 from langchain_wan.sandbox.app import Sandbox
 from tests.support.conversations import IMAGE_ID
+from tests.support.images import png
 from tests.support.services import posts
 
 # click below 8.2, which the lowest typer needs, mixes both outputs unless it is told not to.
@@ -56,6 +57,13 @@ def test_generate_takes_files_and_urls(service: Sandbox, tmp_path: Path) -> None
     assert Path(values["files"][0]).is_file()
     urls = [part["image_url"]["url"][:10] for part in posts(service)[1].json["messages"][0]["content"][:2]]
     assert urls == ["data:image", "https://im"]
+
+
+def test_an_input_image_that_was_enlarged_is_named(service: Sandbox, tmp_path: Path) -> None:
+    (tmp_path / "small.png").write_bytes(png(size=(120, 120)))
+    done = runner.invoke(app, ["generate", "a red fox", "--image", "small.png"])
+    assert done.exit_code == 0, done.output
+    assert "enlarged" in done.stderr
 
 
 def test_with_no_key_it_says_so_and_uses_the_sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
