@@ -7,7 +7,7 @@ DEV := $(VENV)/.dev
 WHEEL := .wheel
 LOWEST := .venv-lowest
 
-.PHONY: help demo test coverage thorough notebooks bench crash mutation docs check fix lowest dist wheel clean
+.PHONY: help demo test coverage thorough corpus notebooks bench crash mutation docs check fix lowest dist wheel clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ coverage: $(DEV)  ## run all tests, and count which lines and branches they reac
 
 thorough: $(DEV)  ## try five times as many generated examples
 	$(BIN)/python -m pytest -n 2 -m hypothesis --hypothesis-profile=thorough
+
+corpus: $(DEV)  ## try every image file below DIR, and print what became of each kind
+	$(BIN)/python -m tests.support.corpus.survey $(DIR)
 
 notebooks: $(DEV)  ## run the notebooks against the sandbox, and keep their outputs
 	cd notebooks && ../$(BIN)/python run.py

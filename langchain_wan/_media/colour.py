@@ -10,6 +10,8 @@ import re
 import struct
 from typing import TYPE_CHECKING
 
+from langchain_wan._media.profiles import build_srgb
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -105,7 +107,10 @@ def convert_to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
         return image
     mode = {"LA": "L", "RGBA": "RGB"}.get(image.mode, image.mode)
     try:
-        source, target = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
+        source, target = (
+            ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+            ImageCms.ImageCmsProfile(io.BytesIO(build_srgb())),
+        )
         transform = ImageCms.buildTransform(source, target, mode, "RGB")
         colours = ImageCms.applyTransform(image if mode == image.mode else image.convert(mode), transform) or image
     except (OSError, ValueError, TypeError, ImageCms.PyCMSError):  # browsers show the numbers of a broken profile too

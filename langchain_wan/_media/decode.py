@@ -25,7 +25,14 @@ from langchain_wan._media.formats import (
     build_damage_error,
 )
 from langchain_wan._media.kinds import build_size_error, identify
-from langchain_wan._media.structure import MAX_PIXELS, Structure, check_size, check_structure, read_png_header
+from langchain_wan._media.structure import (
+    MAX_PIXELS,
+    Structure,
+    check_size,
+    check_structure,
+    has_all_rows,
+    read_png_header,
+)
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -57,7 +64,7 @@ def inspect(data: bytes, *, tolerant: bool = True) -> ImageInfo:
     with _guarded():
         kind, structure = _check(data)
         width, height = structure.width, structure.height
-        if kind in {"AVIF", "HEIC", "HEIF"}:
+        if kind not in {"PNG", "JPEG"} or not structure.is_common:  # for what is ordinary, Pillow is not even imported
             with open_image(data, kind, structure) as image:
                 width, height = image.size
         if not structure.is_sound and not tolerant:
@@ -116,7 +123,7 @@ def is_common(data: bytes) -> bool:
         if not (structure.is_sound and structure.is_common) or facts.orientation != 1 or facts.has_profile:
             return False
         with open_image(data, kind, structure) as image:
-            image.load()  # a header may promise pixels that are not there
+            _load_pixels(image, data, kind)  # a header may promise pixels that are not there
             return not pixels.has_alpha(image)
 
 
@@ -149,6 +156,9 @@ def _guarded() -> Iterator[None]:
     except MemoryError as error:
         raise NotAnImageError("there is not enough memory to decode it", remedy="Make it smaller.") from error
     except Exception as error:
+        if str(error).startswith("Unsupported"):  # so Pillow says it
+            text = "it is stored in a rare form that is not read"
+            raise NotAnImageError(text, remedy="Save it anew as PNG or JPEG.") from error
         raise build_damage_error() from error
 
 
@@ -168,7 +178,7 @@ def _load(data: bytes, kind: str, structure: Structure, max_side: int | None) ->
         if kind == "PNG":
             depth = read_png_header(data).depth
             _scale_transparency(image, depth)
-        image.load()
+        _load_pixels(image, data, kind)
         simple = pixels.simplify(image, depth=depth)
         if kind == "GIF":
             simple = _place_on_canvas(simple, data)
@@ -178,6 +188,12 @@ def _load(data: bytes, kind: str, structure: Structure, max_side: int | None) ->
         orientation = told.orientation if kind == "AVIF" else 1  # pillow-heif has turned the pixels
         facts = told if "icc_profile" in image.info else read_facts(data, kind)
         return simple, replace(facts, orientation=orientation)
+
+
+def _load_pixels(image: Image.Image, data: bytes, kind: str) -> None:
+    if kind == "PNG" and not has_all_rows(data):  # Pillow leaves them black
+        raise build_damage_error()
+    image.load()
 
 
 def _simple(image: Image.Image, on_white: bool) -> Image.Image:

@@ -53,7 +53,8 @@ def preview(data: bytes, max_side: int | None) -> tuple[bytes, str]:
     image = decode_image(data, max_side)
     if pixels.is_transparent(image):
         return _encode(image, "PNG"), "image/png"
-    return _encode(image, "JPEG", quality=JPEG_QUALITY), "image/jpeg"
+    opaque = image.convert(image.mode.removesuffix("A"))
+    return _encode(opaque, "JPEG", quality=JPEG_QUALITY), "image/jpeg"
 
 
 def block_form(data: bytes, max_side: int | None) -> tuple[bytes, str]:

@@ -1,6 +1,7 @@
 """What a file says beside its pixels that a viewer obeys: which side is up, and what its colours mean.
 
-Each is read by itself, so that odd metadata costs nothing but itself. Nothing of it is written again.
+Each is read by itself, so that odd metadata costs nothing but itself. Nothing of it is written again. An orientation in
+XMP is not obeyed: browsers do not obey it either.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ MAX_TEXT, MAX_PROFILE = 2**20, 2**24  # bytes that a compressed chunk may unpack
 
 _ORIENTATION, _SHORT = 0x0112, 3
 _EXIF_START = b"Exif\x00\x00"
-_XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=[\"']|>)([1-8])")
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,13 @@ def read_facts(data: bytes, kind: str) -> Facts:
 
 def read_info(info: Mapping[Any, Any]) -> Facts:
     """Return the same of an image that Pillow opened, from the notes that it took."""
-    exif, xmp, profile = info.get("exif"), info.get("xmp", info.get("XML:com.adobe.xmp")), info.get("icc_profile")
+    exif, profile = info.get("exif"), info.get("icc_profile")
     orientation = _read_exif(exif) if isinstance(exif, bytes) else None
     if orientation is None:
         orientation = _read_raw_profile(info.get("Raw profile type exif", info.get("Raw profile type APP1")))
-    if orientation is None and isinstance(xmp, bytes | str):
-        orientation = _read_xmp(xmp.encode(errors="replace") if isinstance(xmp, str) else xmp)
+    if profile is None and isinstance(info.get("gamma"), float):  # what Pillow keeps of the chunks of a PNG
+        chunks = {b"gAMA": min(round(info["gamma"] * 100_000), 2**32 - 1).to_bytes(4, "big")}
+        profile = profiles.find_profile_of_png(chunks | ({b"sRGB": b"\0"} if "srgb" in info else {}))
     return _build_facts(orientation, profile if isinstance(profile, bytes) else None)
 
 
@@ -90,11 +91,6 @@ def _read_exif(exif: bytes) -> int | None:
     return None
 
 
-def _read_xmp(xmp: bytes) -> int | None:
-    match = _XMP_ORIENTATION.search(xmp)
-    return None if match is None else int(match[1])
-
-
 def _read_raw_profile(text: object) -> int | None:
     """Read EXIF as ImageMagick writes it into a PNG: a name, a length, then lines of hex, and sometimes more."""
     raw = text.encode("latin-1", "replace") if isinstance(text, str) else text
@@ -114,7 +110,7 @@ def _read_png(data: bytes) -> tuple[int | None, bytes | None]:
         body = data[part.body : part.end] if part.kind in _PNG_FACTS else b""
         if part.kind == b"eXIf":
             exif = _read_exif(body)
-        elif part.kind in {b"tEXt", b"zTXt", b"iTXt"}:
+        elif part.kind in {b"tEXt", b"zTXt"}:
             text = text or _read_png_text(part.kind, body)
         elif body:
             colours.setdefault(part.kind, body)
@@ -123,16 +119,13 @@ def _read_png(data: bytes) -> tuple[int | None, bytes | None]:
     return exif or text, profiles.find_profile_of_png(colours)
 
 
-_PNG_FACTS = frozenset({b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP"})
+_PNG_FACTS = frozenset({b"eXIf", b"tEXt", b"zTXt", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP"})
 
 
 def _read_png_text(kind: bytes, body: bytes) -> int | None:
     name, _, rest = body.partition(b"\0")
     if name in {b"Raw profile type exif", b"Raw profile type APP1"}:
         return _read_raw_profile(_unpack(rest[1:], MAX_TEXT) if kind == b"zTXt" else rest)
-    if name == b"XML:com.adobe.xmp" and kind == b"iTXt":
-        is_packed, text = rest[:1] == b"\1", rest[2:].partition(b"\0")[2].partition(b"\0")[2]
-        return _read_xmp(_unpack(text, MAX_TEXT) if is_packed else text)
     return None
 
 
@@ -151,7 +144,6 @@ def _unpack(packed: bytes, longest: int) -> bytes:
 
 def _read_jpeg(data: bytes) -> tuple[int | None, bytes | None]:
     exif: int | None = None
-    xmp: int | None = None
     profile: dict[bytes, bytes] = {}
     for part in containers.read_jpeg(data):
         if part.kind == containers.JPEG_SCAN:
@@ -159,20 +151,18 @@ def _read_jpeg(data: bytes) -> tuple[int | None, bytes | None]:
         body = data[part.body : part.end] if part.kind in {b"\xe1", b"\xe2"} else b""
         if body.startswith(_EXIF_START):
             exif = exif or _read_exif(body)
-        elif body.startswith(b"http://ns.adobe.com/xap/1.0/\0"):
-            xmp = xmp or _read_xmp(body)
         elif body.startswith(b"ICC_PROFILE\0"):
             profile.setdefault(body[12:13], body[14:])
-    return exif or xmp, b"".join(profile[number] for number in sorted(profile)) or None
+    return exif, b"".join(profile[number] for number in sorted(profile)) or None
 
 
 def _read_webp(data: bytes) -> tuple[int | None, bytes | None]:
     parts = {part.kind: data[part.body : part.end] for part in containers.read_webp(data) if part.kind in _WEBP_FACTS}
-    orientation = _read_exif(parts.get(b"EXIF", b"")) or _read_xmp(parts.get(b"XMP ", b""))
+    orientation = _read_exif(parts.get(b"EXIF", b""))
     return orientation, parts.get(b"ICCP")
 
 
-_WEBP_FACTS = frozenset({b"EXIF", b"XMP ", b"ICCP"})
+_WEBP_FACTS = frozenset({b"EXIF", b"ICCP"})
 
 
 def _read_bmp(data: bytes) -> tuple[int | None, bytes | None]:

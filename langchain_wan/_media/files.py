@@ -83,7 +83,9 @@ def _write(image: Image.Image, kind: str) -> bytes:
                 "HEIC is written by an extra: pip install 'langchain-wan[heif]', or use .png"
             ) from None
         pillow_heif.from_pillow(image if pixels.has_alpha(image) else image.convert("RGB")).save(out)
-    elif kind in {"JPEG", "WEBP"}:
+    elif kind == "JPEG":
+        image.save(out, kind, quality=JPEG_QUALITY, subsampling=0)  # full colours: small text in red stays readable
+    elif kind == "WEBP":
         image.save(out, kind, quality=JPEG_QUALITY)
     else:
         try:

@@ -18,7 +18,7 @@ _HEIF_BRANDS = frozenset({b"mif1", b"mif2", b"msf1"})
 _FOREIGN = (
     (rb"II\x2a\x00|MM\x00\x2a|II\x2b\x00|MM\x00\x2b|IIRO|IIU\x00", "a TIFF or camera raw file", AS_PNG_OR_JPEG),
     (rb"8BPS", "a Photoshop file", AS_PNG_OR_JPEG),
-    (rb"\x00\x00[\x01\x02]\x00", "an icon (ICO) file", AS_PNG_OR_JPEG),
+    (rb"\x00\x00[\x01\x02]\x00[\x01-\xff]\x00", "an icon (ICO) file", AS_PNG_OR_JPEG),
     (rb"icns", "an icon (ICNS) file", AS_PNG_OR_JPEG),
     (rb"\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51", "a JPEG 2000 file", AS_PNG_OR_JPEG),
     (rb"\xff\x0a|\x00\x00\x00\x0cJXL ", "a JPEG XL file", AS_PNG_OR_JPEG),

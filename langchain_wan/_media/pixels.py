@@ -123,12 +123,16 @@ def turn_upright(image: Image.Image, orientation: int) -> Image.Image:
 
 def flatten(image: Image.Image) -> Image.Image:
     """Return a simple image on white, without alpha; the same image where it has none."""
-    from PIL import Image
-
     if image.mode not in {"LA", "RGBA"}:
         return image
     if image.width * image.height > bands.LARGE:
-        return bands.join_bands(bands.cut_bands(image, 1), image.size, 1, flatten)
+        return bands.join_bands(bands.cut_bands(image, 1), image.size, 1, _flatten)
+    return _flatten(image)
+
+
+def _flatten(image: Image.Image) -> Image.Image:
+    from PIL import Image
+
     mode = image.mode[:-1]
     flat = Image.new(mode, image.size, "white")
     flat.paste(image.convert(mode), mask=image.getchannel("A"))

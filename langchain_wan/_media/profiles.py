@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 Point = tuple[float, float]  # x and y of CIE 1931
 
@@ -58,6 +59,16 @@ def find_profile_of_codes(primaries: int, transfer: int) -> bytes | None:
     if transfer in {_PQ, _HLG}:
         return _build_profile(points, [_light(transfer, index / (_CURVE_POINTS - 1)) for index in range(_CURVE_POINTS)])
     return None if _is_srgb(points) else _build_profile(points, _srgb_curve())
+
+
+@cache
+def build_srgb() -> bytes:
+    """Return sRGB as a profile of version 2.
+
+    Between a printer's profile of version 2 and Little CMS' own sRGB, of version 4, black would be moved, as no browser
+    does.
+    """
+    return _build_profile(_SRGB_PRIMARIES, _srgb_curve()) or b""
 
 
 def _light(transfer: int, signal: float) -> float:

@@ -150,7 +150,7 @@ def _check_png(data: bytes) -> Structure:
     if packed * DEFLATE_RATIO < header.raw_bytes or (header.colour == _PALETTE and b"PLTE" not in seen):
         raise build_damage_error()
     is_sound = is_sound and kind == b"IEND"
-    if not is_sound and not _has_all_rows(data, header):
+    if not is_sound and not has_all_rows(data):
         raise build_damage_error()
     return Structure(header.width, header.height, is_sound, header.depth <= 8)  # noqa: PLR2004  bits
 
@@ -164,9 +164,9 @@ def _checksum(data: bytes, offset: int) -> int:
     return int.from_bytes(data[offset : offset + 4], "big")
 
 
-def _has_all_rows(data: bytes, header: PngHeader) -> bool:
-    """Say whether the image data of a PNG unpacks to every row, although a checksum or the end is wrong."""
-    is_damaged, missing, unpacker = False, header.raw_bytes, zlib.decompressobj()
+def has_all_rows(data: bytes) -> bool:
+    """Say whether the image data of a PNG unpacks to every row, even if a checksum or the end is wrong."""
+    is_damaged, missing, unpacker = False, read_png_header(data).raw_bytes, zlib.decompressobj()
     for part in containers.read_png(data):
         if part.kind != b"IDAT":
             continue

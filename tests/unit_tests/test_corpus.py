@@ -1,0 +1,88 @@
+"""Files made by their properties: each way in and out shows the same picture, or refuses it in plain words."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageOps
+
+from tests.support.corpus import judge
+from tests.support.corpus.made import SECRET, Made, all_made, see_corners
+from tests.support.corpus.ways import Trial, try_all
+
+MADE = all_made()
+FAR = 12  # levels that JPEG and rounding may move a flat colour
+JUDGED = pytest.mark.skipif(
+    judge.VIPS is None or judge.EXIFTOOL is None, reason="libvips and exiftool are not installed"
+)
+
+
+def attempt(made: Made, folder: Path) -> tuple[Path, Trial]:
+    path = folder / f"{re.sub(r'[^A-Za-z0-9]+', '-', made.name)[:60]}.img"
+    path.write_bytes(made.make())
+    return path, try_all(path, folder)
+
+
+def load(data: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()
+    return image
+
+
+def are_close(seen: tuple[tuple[int, ...], ...], expected: tuple[tuple[int, ...], ...]) -> bool:
+    pairs = zip(seen, expected, strict=True)
+    return all(abs(a - b) <= FAR for left, right in pairs for a, b in zip(left, right, strict=True))
+
+
+def test_there_are_a_few_hundred() -> None:
+    assert len(MADE) >= 200
+    assert len({made.name for made in MADE}) == len(MADE)
+
+
+@pytest.mark.parametrize("made", MADE, ids=lambda made: made.name)
+def test_a_file(made: Made, tmp_path: Path) -> None:
+    """Sent upright, in its colours and with nothing hidden, or refused by its name with what is wrong."""
+    path, trial = attempt(made, tmp_path)
+    assert trial.untyped == {}
+    if made.refused is not None:
+        for way in ("Path", "bytes", "data URI"):
+            assert way not in trial.sent
+            assert re.search(made.refused, trial.refused[way]), trial.refused[way]
+        assert path.name in trial.refused["Path"]
+        return
+    assert set(trial.refused) == set()
+    for way, (data, _) in trial.sent.items():
+        image = load(data)
+        assert SECRET not in data, way
+        assert image.mode in {"RGB", "L", "P", "1"}, way
+        assert 240 <= min(image.size) <= max(image.size) <= 8_000
+        if way == "Pillow object" and "cICP" in made.name:  # which Pillow drops
+            continue
+        assert made.corners is None or are_close(see_corners(image), made.corners), (way, see_corners(image))
+    upright = judge.on_white(load(trial.sent["Path"][0]))
+    for ending in {".jpg", ".png", ".tif"} & trial.saved.keys() if made.corners is not None else ():
+        if trial.saved[ending] == path.read_bytes():
+            continue
+        saved = ImageOps.exif_transpose(load(trial.saved[ending]))
+        assert judge.difference(judge.on_white(saved), upright) < judge.CLOSE, ending
+
+
+@JUDGED
+@pytest.mark.parametrize(
+    "made", [made for made in MADE if made.judged and not made.refused], ids=lambda made: made.name
+)
+def test_another_decoder_agrees(made: Made, tmp_path: Path) -> None:
+    """What libvips or ImageMagick makes of the file, they make of what is sent and saved; exiftool finds nothing."""
+    path, trial = attempt(made, tmp_path)
+    outputs = tmp_path / "outputs"
+    outputs.mkdir()
+    (outputs / "sent").write_bytes(trial.sent["Path"][0])
+    if "Pillow object" in trial.sent:
+        (outputs / "sent-from-Pillow").write_bytes(trial.sent["Pillow object"][0])
+    assert judge.private_facts(outputs) == {}
+    (outputs / "saved.jpg").write_bytes(trial.saved[".jpg"])  # which is the file itself if it is a JPEG
+    for output in outputs.iterdir():
+        assert judge.is_alike(path, output), output.name
