@@ -181,7 +181,15 @@ SCRIPTS: dict[str, list[Any]] = {
     ],
     "chains.md": [AIMessage("A small fox looks up at the moon."), AIMessage("A fox on a hill at night.")],
 }
-PAID = {"index.md": 5, "chains.md": 18, "storing.md": 3, "errors.md": 1, "settings.md": 1, "how-it-works.md": 1}
+PAID = {
+    "index.md": 5,
+    "chains.md": 18,
+    "images.md": 1,
+    "storing.md": 3,
+    "errors.md": 1,
+    "settings.md": 1,
+    "how-it-works.md": 1,
+}
 PAGES = sorted(page.name for page in DOCS.glob("*.md"))
 
 
