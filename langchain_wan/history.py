@@ -67,8 +67,8 @@ class HistoryEntry:
 
     Attributes:
         service: The address that answered.
-        state: `done`, `partial` (images are missing), `uncertain`, `refused`, `charged`, or while it runs `claimed`,
-            `sending` or `paid`.
+        state: `done`, `partial` (images are missing), `uncertain`, `refused`, `charged`, or while its process
+            runs `claimed`, `sending` or `paid`.
         cost_usd: Dollars charged; what may have been charged at most, until that is known.
         images: Ids of the images made.
         parents: Ids of the input images.

@@ -16,7 +16,7 @@ from langchain_wan._media import decode, formats
 from langchain_wan._storage.money import to_usd
 from langchain_wan._storage.operations import Operation
 from langchain_wan._storage.sources import name_source, read_source
-from langchain_wan._storage.states import OPEN_STATES, RESUMABLE_STATES, RUNNING_STATES, UNRESOLVED_STATES
+from langchain_wan._storage.states import OPEN_STATES, RESUMABLE_STATES, RUNNING_STATES, STATES, UNRESOLVED_STATES
 from langchain_wan._storage.storage import Storage
 from langchain_wan.errors import ImageReferenceError, WanConfigurationError
 from langchain_wan.history import HistoryEntry, Lineage
@@ -122,7 +122,7 @@ class WanStore:
     def history(self, limit: int = 100) -> list[HistoryEntry]:
         """Return the newest operations, the newest first."""
         operations = self._storage.ledger.operations(scope=self.scope or None, limit=limit)
-        return [_build_entry(operation) for operation in operations]
+        return [_build_entry(self._judge(operation)) for operation in operations]
 
     async def ahistory(self, limit: int = 100) -> list[HistoryEntry]:
         """Do what `history` does without blocking the event loop."""
@@ -136,11 +136,17 @@ class WanStore:
         """
         ledger = self._storage.ledger
         operations = ledger.operations(scope=self.scope or None, states=UNRESOLVED_STATES)
-        return [_build_entry(_judge(operation)) for operation in operations if not ledger.is_running(operation)]
+        return [_build_entry(self._judge(operation)) for operation in operations if not ledger.is_running(operation)]
 
     async def aunfinished(self) -> list[HistoryEntry]:
         """Do what `unfinished` does without blocking the event loop."""
         return await in_thread(self.unfinished)
+
+    def _judge(self, operation: Operation) -> Operation:
+        """Return an operation in the state that its own means, if the process that carried it out is dead."""
+        if self._storage.ledger.is_running(operation):
+            return operation
+        return replace(operation, state=STATES[operation.state].after_death or operation.state)
 
     def resolve(self, operation_id: str, outcome: Literal["charged", "not_charged"]) -> None:
         """Settle a call whose outcome was unknown, after a look at the account.
@@ -240,11 +246,6 @@ class WanStore:
 def _unpickled(location: str | None, scope: str) -> WanStore:
     store = WanStore.default() if location is None else WanStore(location)
     return store.scoped(scope) if scope else store
-
-
-def _judge(operation: Operation) -> Operation:
-    """Return an operation that nobody is carrying out, in the state that this means."""
-    return replace(operation, state="uncertain") if operation.state == "sending" else operation
 
 
 def _build_entry(operation: Operation) -> HistoryEntry:

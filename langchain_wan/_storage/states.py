@@ -27,6 +27,7 @@ class StateRow:
         next_owner: Who goes on.
         is_running: Whether a process carries the operation out, as long as that process lives.
         is_open: Whether the operation is not resolved: something may still come, or be learned.
+        after_death: What the state means once that process is dead; None where it means the same.
     """
 
     meaning: str
@@ -34,6 +35,7 @@ class StateRow:
     next_owner: str
     is_running: bool = False
     is_open: bool = False
+    after_death: State | None = None
 
 
 STATES: dict[State, StateRow] = {
@@ -43,6 +45,7 @@ STATES: dict[State, StateRow] = {
         "anybody, once its owner is dead: nothing was sent",
         is_running=True,
         is_open=True,
+        after_death="refused",
     ),
     "sending": StateRow(
         "written right before the request is sent",
@@ -50,6 +53,7 @@ STATES: dict[State, StateRow] = {
         "nobody: with a dead owner it is `uncertain`",
         is_running=True,
         is_open=True,
+        after_death="uncertain",
     ),
     "paid": StateRow(
         "the answer is saved",
@@ -57,6 +61,7 @@ STATES: dict[State, StateRow] = {
         "anybody, once its owner is dead: downloads cost nothing",
         is_running=True,
         is_open=True,
+        after_death="partial",
     ),
     "done": StateRow("all images are stored", "counted", "-"),
     "partial": StateRow("some images are missing", "counted", "`resume`", is_open=True),

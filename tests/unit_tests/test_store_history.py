@@ -81,7 +81,24 @@ def test_a_scope_sees_its_own_operations(store: WanStore) -> None:
     with pytest.raises(ValueError, match="No unresolved operation 'his'"):
         store.scoped("anna").resolve("his", "charged")
     store.scoped("anna").resolve("hers", "charged")
-    assert [entry.state for entry in store.history()] == ["sending", "charged"]
+    assert [entry.state for entry in store.history()] == ["uncertain", "charged"]
+
+
+@pytest.mark.parametrize(
+    ("reached", "means", "cost"),
+    [("claimed", "refused", "0"), ("sending", "uncertain", "0.060"), ("paid", "partial", "0.060")],
+)
+def test_what_a_dead_process_left_is_shown_as_what_it_means(
+    reached: Any, means: str, cost: str, store: WanStore
+) -> None:
+    store._storage.ledger.claim(claim())
+    if reached != "claimed":
+        store._storage.ledger.begin_sending(SERVICE, "one")
+    if reached == "paid":
+        store._storage.ledger.transition(SERVICE, "one", "paid", cost_nano=to_nano(Decimal("0.06")))
+    assert [entry.state for entry in store.history()] == [reached]
+    store._storage.ledger.mark_idle(SERVICE, "one")
+    assert [(entry.state, entry.cost_usd) for entry in store.history()] == [(means, Decimal(cost))]
 
 
 def test_unfinished_leaves_out_what_runs_and_what_is_settled(store: WanStore) -> None:
