@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
@@ -190,6 +191,20 @@ class TestNobodyPaysTwice:
         self.finish(anode if asynchronous else node, sandbox, asynchronous=asynchronous)
         assert len(posts(sandbox)) == 1
 
+    def test_a_node_that_enters_in_any_way_and_runs_again_after_an_interrupt(
+        self, enter: Enter, tool: WanImageTool, sandbox: Sandbox, asynchronous: bool
+    ) -> None:
+        names: list[str] = []
+
+        def node(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
+            answer = enter(tool, {"prompt": "a fox"}, config, state["messages"], asynchronous=asynchronous)
+            names.append(id_of(answer))
+            return pause(state)
+
+        self.finish(node, sandbox, asynchronous=False)
+        assert len(posts(sandbox)) == 1
+        assert names[0] == names[1]
+
     def test_equal_and_different_calls_of_one_node_are_each_recognised(
         self, tool: WanImageTool, sandbox: Sandbox
     ) -> None:
@@ -274,7 +289,22 @@ class TestNobodyPaysTwice:
         assert len(posts(sandbox)) == 1
 
 
+class Stages(BaseCallbackHandler):
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def on_custom_event(self, name: str, data: Any, **_: Any) -> None:
+        self.told.append(data["stage"])
+
+
 class TestProgress:
+    def test_the_callbacks_of_a_run_hear_every_stage(
+        self, enter: Enter, tool: WanImageTool, asynchronous: bool
+    ) -> None:
+        stages = Stages()
+        enter(tool, {"prompt": "a fox"}, {**THREAD, "callbacks": [stages]}, GO, asynchronous=asynchronous)
+        assert (stages.told[0], stages.told[-1]) == ("queued", "done")
+
     @pytest.mark.parametrize("kind", ["tool", "generator", "chain"])
     def test_a_node_reports_progress_in_the_custom_stream(
         self, kind: str, tool: WanImageTool, asynchronous: bool

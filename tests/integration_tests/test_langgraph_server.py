@@ -37,7 +37,7 @@ from langchain_wan.middleware import WanImageMiddleware
 
 
 class Obedient(BaseChatModel):
-    """Calls the tool with the arguments that the user writes as JSON, and repeats what the tool says."""
+    """Calls the tool with the arguments that the user writes as JSON, as often as `times` says."""
 
     @property
     def _llm_type(self):
@@ -47,14 +47,15 @@ class Obedient(BaseChatModel):
         return self
 
     def _generate(self, messages, stop=None, run_manager=None, **kwargs):
-        last = messages[-1]
-        if last.type == "human":
-            text = last.text
-            arguments, _ = json.JSONDecoder().raw_decode(text[text.index("{"):])
-            call = {"name": "wan_image", "args": arguments, "id": "call_0", "type": "tool_call"}
+        asked = max(index for index, message in enumerate(messages) if message.type == "human")
+        text = messages[asked].text
+        arguments, _ = json.JSONDecoder().raw_decode(text[text.index("{"):])
+        made = sum(message.type == "tool" for message in messages[asked:])
+        if made < arguments.pop("times", 1):
+            call = {"name": "wan_image", "args": arguments, "id": f"call_{made}", "type": "tool_call"}
             message = AIMessage("", tool_calls=[call])
         else:
-            message = AIMessage(last.text)
+            message = AIMessage(messages[-1].text)
         return ChatResult(generations=[ChatGeneration(message=message)])
 
 
@@ -192,3 +193,33 @@ def test_uploads_edits_threads_interrupts_forks_and_a_restart_in_langgraphs_serv
         assert ask(client, bens, prompt="not hers", images=[first])["status"] == "error"
         assert len(posts(service)) == 7
     assert "Blocking call" not in server.log
+
+
+def test_a_remote_graph_reports_progress_pays_once_and_knows_ids_after_a_restart(tmp_path: Path) -> None:
+    with Sandbox(faults=[None, "disconnect"]) as service:
+        server = Server(tmp_path, service)
+        with server.running() as client:
+            remote = RemoteGraph("agent", sync_client=client)
+            config: RunnableConfig = {"configurable": {"thread_id": new_thread(client)}}
+            question = to_question(prompt="a fox")
+            stages = [event["stage"] for event in remote.stream(question, config, stream_mode="custom")]
+            assert (stages[0], stages[-1]) == ("queued", "done")
+
+            state: Any = remote.invoke(to_question(prompt="a hare", times=2), config)
+            answers = [message for message in state["messages"] if message["type"] == "tool"]
+            errors = [answer["artifact"]["error"]["type"] for answer in answers[1:]]
+            assert errors == ["PaymentUncertainError"] * 2
+            assert len(posts(service)) == 2
+            made = answers[0]["artifact"]["images"][0]["id"]
+
+        with server.running() as client:
+            remote = RemoteGraph("agent", sync_client=client)
+            state = remote.invoke(to_question(prompt="night", images=[made]), config)
+            assert newest_tool_message(state)["status"] == "success"
+            stored = WanStore(tmp_path / "images").get(made)
+            assert stored is not None
+            assert image_sent(service) == stored.read()
+
+
+def to_question(**arguments: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": json.dumps(arguments)}]}

@@ -9,6 +9,7 @@ from typing import Any
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig, RunnableLambda
+from langchain_core.tools import StructuredTool
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.types import Send
@@ -118,6 +119,37 @@ def by_chain(
     return message
 
 
+def by_sub_agent(
+    tool: WanImageTool, arguments: Any, config: RunnableConfig, said: Sequence[Any], *, asynchronous: bool
+) -> ToolMessage:
+    """An agent that is a node of a larger graph, and sees its messages."""
+    agent = create_agent(ScriptedChatModel(script=[calls(arguments), AIMessage("Done.")]), tools=[tool])
+    return _answer(run(build_graph(agent), {"messages": list(said)}, config, asynchronous=asynchronous))
+
+
+def by_supervisor(
+    tool: WanImageTool, arguments: Any, config: RunnableConfig, said: Sequence[Any], *, asynchronous: bool
+) -> ToolMessage:
+    """An agent whose tool asks another agent, which sees only the task that it is given."""
+    painter = create_agent(ScriptedChatModel(script=[calls(arguments), AIMessage("Done.")]), tools=[tool])
+
+    def paint(task: str) -> tuple[str, ToolMessage]:
+        return "Done.", _answer(painter.invoke({"messages": [HumanMessage(task)]}))
+
+    async def apaint(task: str) -> tuple[str, ToolMessage]:
+        return "Done.", _answer(await painter.ainvoke({"messages": [HumanMessage(task)]}))
+
+    ask = StructuredTool.from_function(
+        paint, coroutine=apaint, name="paint", description="Make an image.", response_format="content_and_artifact"
+    )
+    script = [calls({"task": "Paint."}, name="paint"), AIMessage("Done.")]
+    supervisor = create_agent(ScriptedChatModel(script=script), tools=[ask])
+    painted: ToolMessage = _answer(
+        run(supervisor, {"messages": list(said)}, config, asynchronous=asynchronous)
+    ).artifact
+    return painted
+
+
 # Those in which a call does not see the messages of the conversation.
 WITHOUT_MESSAGES: dict[str, Enter] = {
     "node": by_node,
@@ -126,6 +158,12 @@ WITHOUT_MESSAGES: dict[str, Enter] = {
     "Send": by_send,
     "loop": by_loop,
     "chain": by_chain,
+    "supervisor": by_supervisor,
 }
-ENTRANCES: dict[str, Enter] = {"agent": by_agent, "ToolNode": by_tool_node, **WITHOUT_MESSAGES}
+ENTRANCES: dict[str, Enter] = {
+    "agent": by_agent,
+    "ToolNode": by_tool_node,
+    "sub-agent": by_sub_agent,
+    **WITHOUT_MESSAGES,
+}
 GO = (HumanMessage("Go."),)

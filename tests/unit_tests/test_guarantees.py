@@ -91,3 +91,52 @@ def test_the_page_about_the_store_shows_the_table_of_states() -> None:
 
 def test_the_matrix_knows_the_states_only() -> None:
     assert {state for row in numbered_rows().values() for state in re.findall(r"`(\w+)`", row[4])} <= set(STATES)
+
+
+ENTRANCE_TESTS = "integration_tests/test_entrances.py"
+SERVER_TESTS = "integration_tests/test_langgraph_server.py"
+MCP_TESTS = "integration_tests/test_mcp.py"
+# What checks a column for each entrance of `tests.support.entrances`.
+IN_PROCESS = (
+    "test_an_id_of_another_thread_is_unknown",
+    "test_an_id_and_an_upload_work_after_a_restart",
+    "test_an_id_and_an_upload_work_after_a_restart",
+    "test_a_node_that_enters_in_any_way_and_runs_again_after_an_interrupt",
+    "test_the_callbacks_of_a_run_hear_every_stage",
+)
+OUTSIDE_OF_A_GRAPH = (*IN_PROCESS[:3], "test_outside_of_a_graph_an_uncertain_call_is_not_sent_again", IN_PROCESS[4])
+IN_A_SERVER = "test_uploads_edits_threads_interrupts_forks_and_a_restart_in_langgraphs_server"
+REMOTE = "test_a_remote_graph_reports_progress_pays_once_and_knows_ids_after_a_restart"
+SHARED = "test_two_clients_share_the_images_of_a_server_and_no_message_names_an_upload"
+CELLS: dict[str, tuple[str, tuple[str, ...], set[str]]] = {
+    "agent (`create_agent`)": (ENTRANCE_TESTS, IN_PROCESS, {"agent"}),
+    "`ToolNode`": (ENTRANCE_TESTS, IN_PROCESS, {"ToolNode"}),
+    "your own node": (ENTRANCE_TESTS, IN_PROCESS, {"node", "node without config", "chain in a node"}),
+    "`Send`": (ENTRANCE_TESTS, IN_PROCESS, {"Send"}),
+    "sub-agent (an agent as a node)": (ENTRANCE_TESTS, IN_PROCESS, {"sub-agent"}),
+    "supervisor (an agent in a tool)": (ENTRANCE_TESTS, IN_PROCESS, {"supervisor"}),
+    "`RemoteGraph`": (SERVER_TESTS, (IN_A_SERVER, IN_A_SERVER, REMOTE, REMOTE, REMOTE), set()),
+    "chain, loop": (ENTRANCE_TESTS, OUTSIDE_OF_A_GRAPH, {"chain", "loop"}),
+    "MCP": (
+        MCP_TESTS,
+        (
+            *(SHARED, SHARED, "test_an_id_works_after_a_restart_of_the_server"),
+            *("test_an_uncertain_call_is_not_sent_again_for_any_client", "test_a_client_is_told_no_progress"),
+        ),
+        set(),
+    ),
+}
+
+
+def test_every_cell_of_the_table_of_entrances_is_a_test() -> None:
+    section = (ROOT / "docs" / "agents.md").read_text().partition("| called from |")[2].partition("\n\n")[0]
+    rows = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in section.splitlines()[2:]]
+    assert [row[0] for row in rows] == list(CELLS)
+    entered: set[str] = set()
+    for name, *cells in rows:
+        file, tests, entrances = CELLS[name]
+        assert len(cells) == len(tests)
+        code = (ROOT / "tests" / file).read_text()
+        assert [test for test in tests if f"def {test}(" not in code] == []
+        entered |= entrances
+    assert entered == set(re.findall(r'"([\w -]+)": by_', (ROOT / "tests" / "support" / "entrances.py").read_text()))
