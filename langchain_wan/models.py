@@ -1,4 +1,4 @@
-"""What goes in and what comes out: requests, images and results, as plain values.
+"""What comes out: images and results, as plain values.
 
 A `GeneratedImage` finds its bytes through a `ByteSource`; `store.py` provides one. Bytes are never part of
 `model_dump()`, `repr` or a trace.

@@ -54,7 +54,7 @@ class WanSettings(BaseModel):
         base_url: None means the environment's `AISA_BASE_URL`, else the real service.
         model: The model of requests that name none.
         prices: Dollars an image by model, over the built-in table.
-        store: Where images and the ledger live, an `WanStore` or a folder; the default is one memory for the process.
+        store: Where images and the ledger live, a `WanStore` or a folder; the default is `WanStore.default()`.
         budget: A `Budget`, or a function of the runtime (None outside a graph) that returns one, sync or async. None:
             no limit.
         retry: Attempts and waits for what certainly did no work.

@@ -35,7 +35,7 @@ def clean_process(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tried again is tried again at once."""
-    monkeypatch.setattr(delivery, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(delivery, "FIRST_DOWNLOAD_WAIT", 0.01)
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,7 @@ from langchain_wan.errors import RESUME_LATER, PaidButNotRetrievedError, StatusE
 from langchain_wan.models import GeneratedImage, ImageFailure, ImageResult
 
 DOWNLOAD_ATTEMPTS = 3
-FIRST_WAIT = 0.5  # seconds before the second attempt; twice that before the third
+FIRST_DOWNLOAD_WAIT = 0.5  # seconds before the second attempt; twice that before the third
 
 Delivered: TypeAlias = GeneratedImage | ImageFailure
 
@@ -87,7 +87,7 @@ def deliver_images(job: Job, answer: Answer, stored: Mapping[int, GeneratedImage
         if not urls or (attempt and job.clock() >= deadline):
             break
         if attempt:
-            yield Sleep(FIRST_WAIT * 2 ** (attempt - 1))
+            yield Sleep(FIRST_DOWNLOAD_WAIT * 2 ** (attempt - 1))
         is_last = attempt == DOWNLOAD_ATTEMPTS - 1
         delivered |= yield from _download(job, urls, max(0.0, deadline - job.clock()), tolerant=is_last)
         urls = {index: url for index, url in urls.items() if _may_come(delivered[index])}

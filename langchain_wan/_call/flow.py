@@ -92,7 +92,7 @@ def _resolve_references(job: Job) -> Flow[list[references.Reference]]:
         return []
     naming = references.Naming(job.storage, job.settings.reference_urls, job.call.by_model, job.call.conversation)
     images = yield Work(lambda: references.resolve(job.request.images, naming))
-    for of_service in (True, False):  # the two kinds of URLs have rules of their own
+    for of_service in (True, False):  # URLs of earlier results, then those of users: each has its own rules
         indexes = [index for index, image in enumerate(images) if image.fetch and image.of_service is of_service]
         if indexes:
             urls = [images[index].fetch for index in indexes]

@@ -1,4 +1,4 @@
-"""What a flow is made of: the steps that it yields, and the job that it carries out."""
+"""What a flow is made of: the steps that it yields."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Image blocks of messages, in every form that providers and front ends write, as one source.
 
 The forms were read in langchain-core 1.8 (`messages/content.py` and its translators), the converters of OpenAI,
-Anthropic, Google and Bedrock, LangChain.js, the AI SDK's UI messages, AG-UI and MCP (2026-11). A label does not decide:
-a file whose bytes are an image is one, whatever it is called.
+Anthropic, Google and Bedrock, LangChain.js, the AI SDK's UI messages, AG-UI and MCP (2026-11). The type that a
+block gives may be wrong: a file whose bytes are an image is one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 IMAGE_TYPES = frozenset({"image", "image_url", "input_image"})
 FILE_TYPES = frozenset({"file", "input_file", "media", "binary", "resource", "document"})
-# Where a block keeps what it is about: in a dict of its own, or in itself.
+# A new form: its `type` above, the key of its inner dict in _NESTED, those of its bytes and its URL in _DATA and _URLS.
 _NESTED = (
     *("source", "image_url", "image", "file", "inline_data", "inlineData", "file_data", "fileData", "resource"),
     *("input_image", "value"),

@@ -1,4 +1,7 @@
-"""Downloads: always without the key, and each redirect is checked like the first URL."""
+"""Downloads: always without the key, and each redirect is checked like the first URL.
+
+One attempt each; how often and when to try again stands in `_call/delivery.py`.
+"""
 
 from __future__ import annotations
 

@@ -81,7 +81,9 @@ class Ledger:
                 ),
             )
             if claim.limit is not None:
-                spending.release(connection, claim.service, claim.id)  # of a refused operation under another budget
+                spending.release(
+                    connection, claim.service, claim.id
+                )  # an earlier, refused try may have one under another budget
                 spending.reserve(connection, claim, claim.limit, now)
             self._owner.running.add((claim.service, claim.id))
         return ClaimResult("claimed")

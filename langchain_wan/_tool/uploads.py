@@ -2,7 +2,7 @@
 
 A person and a model that sees no label count the images in the messages. A store remembers which number an image had
 when it was first seen, so that a name stays where messages are trimmed, summarised or edited. Where the two differ, the
-name is ambiguous. Everything here is plain computation; `conversation.py` reads and stores.
+name is ambiguous. Everything here is plain computation; `attached.py` reads and stores.
 """
 
 from __future__ import annotations
