@@ -99,7 +99,7 @@ async def test_a_call_cancelled_while_it_is_written_down_releases_its_hold(tmp_p
         other.execute("COMMIT")
         other.close()
         async with asyncio.timeout(10):
-            while [entry.state for entry in await store.ahistory()] not in ([], ["refused"]):  # noqa: ASYNC110  in a file
+            while [entry.state for entry in await store.ahistory()] != ["refused"]:  # noqa: ASYNC110  in a file
                 await asyncio.sleep(0.05)
         assert budget.held_usd == 0
         assert server.posts == []

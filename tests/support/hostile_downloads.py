@@ -34,6 +34,8 @@ def hostile_download(kind: str) -> Behaviour:
             return reply(200, png_that_claims(65000, 65000))
         case "81 megapixels":
             return reply(200, png_that_claims(9000, 9000, rows=True))
+        case "52 megapixels":
+            return reply(200, png_that_claims(7211, 7211, rows=True))
         case "49 megapixels":
             return reply(200, png_that_claims(7000, 7000, rows=True))
         case _:
