@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from tests.support.corpus import judge
-from tests.support.corpus.made import SECRET, Made, all_made, see_corners
+from tests.support.corpus.made import MONITOR, SECRET, Made, all_made, see_corners
 from tests.support.corpus.ways import Trial, try_all
 
 MADE = all_made()
@@ -57,6 +57,7 @@ def test_a_file(made: Made, tmp_path: Path) -> None:
     for way, (data, _) in trial.sent.items():
         image = load(data)
         assert SECRET not in data, way
+        assert MONITOR.encode() not in data, way
         assert image.mode in {"RGB", "L", "P", "1"}, way
         assert 240 <= min(image.size) <= max(image.size) <= 8_000
         if way == "Pillow object" and "cICP" in made.name:  # which Pillow drops

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import io
 import random
+import sys
 import tracemalloc
 import zlib
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image, features
+from PIL import Image
 
 from langchain_wan import ImageRequest, WanConfigurationError, WanStore, errors
 from langchain_wan._call import references
 from langchain_wan._media import decode
 from langchain_wan._media.encode import wire_form
-from tests.support.corpus.made import CORNERS, cmyk_profile, exif, quarters, see_corners, turned
+from tests.support.corpus.made import CORNERS, HAS_AVIF, cmyk_profile, exif, quarters, see_corners, turned
 from tests.support.images import encode, png, png_chunk
 from tests.support.processes import run_program
 
@@ -123,6 +124,27 @@ def test_the_profile_of_other_pixels_is_ignored() -> None:
     assert see_corners(stored(image)) == CORNERS
 
 
+# What needs more than is installed
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0\0\0\x08meta"
+
+
+def test_a_heic_without_the_extra_names_the_command_that_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(errors.ImageReferenceError) as caught:
+        WanStore().add(HEIC)
+    assert str(caught.value) == (
+        "This can't be stored: it is a HEIC photo, and pillow-heif is not installed. Nothing was charged. "
+        "Install the extra: pip install 'langchain-wan[heif]'. Or save it as PNG or JPEG."
+    )
+
+
+def test_an_avif_that_pillow_does_not_read_names_the_version_that_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "PIL.AvifImagePlugin", None)
+    with pytest.raises(errors.ImageReferenceError, match=r"pip install 'pillow>=11\.3'"):
+        WanStore().add(HEIC.replace(b"ftypheic", b"ftypavif"))
+
+
 # Large files
 
 
@@ -213,7 +235,7 @@ ENDINGS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bm
 }
 
 
-@pytest.mark.parametrize("ending", [*ENDINGS, *([".avif"] if features.check("avif") else [])])
+@pytest.mark.parametrize("ending", [*ENDINGS, *([".avif"] if HAS_AVIF else [])])
 def test_a_file_has_the_type_of_its_ending(ending: str, tmp_path: Path) -> None:
     image = WanStore().add(encode(quarters(256, 250).convert("RGBA")))
     with Image.open(image.save(tmp_path / f"a{ending}")) as saved:

@@ -14,6 +14,8 @@ from PIL import Image, ImageCms, features
 
 from tests.support.images import encode, png_chunk
 
+# An older Pillow does not even know the name of the feature.
+HAS_AVIF = find_spec("PIL.AvifImagePlugin") is not None and features.check("avif")
 RED, GREEN, BLUE, YELLOW = (220, 30, 30), (30, 180, 30), (30, 30, 220), (230, 220, 40)
 CORNERS = (RED, GREEN, BLUE, YELLOW)  # upright: top left, top right, bottom left, bottom right
 SECRET = b"Jane Doe at home"
@@ -253,7 +255,7 @@ def _wrong_size(kind: str, offset: int, length: int) -> bytes:
 def _turned() -> Iterator[Made]:
     for orientation in range(1, 9):
         image, value = turned(orientation), orientation
-        kinds = ["JPEG", "PNG", "WEBP"] + (["AVIF"] if features.check("avif") else [])
+        kinds = ["JPEG", "PNG", "WEBP"] + (["AVIF"] if HAS_AVIF else [])
         for kind in kinds:
             options: dict[str, Any] = {"quality": 92} if kind != "PNG" else {}
             yield Made(
@@ -335,7 +337,7 @@ def _clear() -> Iterator[Made]:
     hidden = quarters().convert("RGBA")
     hidden.paste((0, 0, 0, 0), (0, 0, 150, 130))
     seen = (white, *CORNERS[1:])
-    for kind in ("PNG", "WEBP", "GIF", *(["AVIF"] if features.check("avif") else [])):
+    for kind in ("PNG", "WEBP", "GIF", *(["AVIF"] if HAS_AVIF else [])):
         options: dict[str, Any] = {"lossless": True} if kind == "WEBP" else {"quality": 95} if kind == "AVIF" else {}
         yield Made(
             f"transparent {kind}", lambda kind=kind, options=options: encode(hidden, kind, **options), corners=seen
@@ -363,7 +365,7 @@ def _clear() -> Iterator[Made]:
 
 
 def _coloured() -> Iterator[Made]:
-    kinds = ("PNG", "JPEG", "WEBP", *(["AVIF"] if features.check("avif") else []))
+    kinds = ("PNG", "JPEG", "WEBP", *(["AVIF"] if HAS_AVIF else []))
     for name, profile in PROFILES.items():
         for kind in kinds:
             corners = CORNERS if name == "sRGB" else None
@@ -433,7 +435,18 @@ def _coloured() -> Iterator[Made]:
     )
 
 
+def _linked_bmp() -> bytes:
+    """A BMP of version 5 that names a profile by its path on the owner's disk."""
+    plain = encode(quarters(), "BMP")
+    pixels, path = plain[54:], b"C:\\Users\\" + SECRET + b"\\monitor.icc\0"
+    start, size = 14 + 124, 14 + 124 + len(pixels) + len(path)
+    tail = b"KNIL" + bytes(48) + struct.pack("<IIII", 4, 124 + len(pixels), len(path), 0)
+    header = struct.pack("<I", 124) + plain[18:54] + struct.pack("<4I", 0, 0, 0, 0) + tail
+    return b"BM" + struct.pack("<IHHI", size, 0, 0, start) + header + pixels + path
+
+
 def _noted() -> Iterator[Made]:
+    yield Made("a BMP that links a profile", _linked_bmp)
     for kind in ("JPEG", "PNG", "WEBP"):
         yield Made(f"EXIF, {kind}", lambda kind=kind: encode(quarters(), kind, exif=exif()))
     yield Made("XMP, JPEG", lambda: encode(quarters(), "JPEG", xmp=xmp()))
