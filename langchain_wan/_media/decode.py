@@ -100,15 +100,31 @@ def decode_image(data: bytes, max_side: int | None = None, *, on_white: bool = F
 
 
 def convert_pillow(image: Image.Image) -> Image.Image:
-    """Do with a Pillow image what `decode_image` does with a file; an orientation in its EXIF is applied.
+    """Do with a Pillow image what `decode_image` does with a file.
+
+    An orientation in its EXIF is applied, and it is made smaller if it has more than `MAX_PIXELS`.
 
     Raises:
         NotAnImageError: It has no pixels, too many, or numbers that could mean anything.
     """
-    check_size(image.width, image.height, "image")
+    check_size(image.width, image.height, "JPEG")  # it is in memory already
     with _guarded():
         image.load()
-        return _finish(pixels.simplify(image), read_info(image.info), None)
+        simple, step = pixels.simplify(image), _find_scale(image.size)
+        box = getattr(image, "dispose_extent", None)  # where Pillow keeps the place of a GIF's frame
+        if isinstance(box, tuple) and image.tell() == 0:
+            simple = _place_on_canvas(simple, box)
+        if step > 1:
+            simple = bands.join_bands(bands.cut_bands(simple, step), simple.size, step, lambda band: band)
+        return _finish(simple, read_info(image.info), None)
+
+
+def _find_scale(size: tuple[int, int]) -> int:
+    """Return the power of two by which an image must be made smaller to have at most `MAX_PIXELS`."""
+    scale = 1
+    while size[0] * size[1] > MAX_PIXELS * scale**2:
+        scale *= 2
+    return scale
 
 
 def is_common(data: bytes) -> bool:
@@ -181,7 +197,7 @@ def _load(data: bytes, kind: str, structure: Structure, max_side: int | None) ->
         _load_pixels(image, data, kind)
         simple = pixels.simplify(image, depth=depth)
         if kind == "GIF":
-            simple = _place_on_canvas(simple, data)
+            simple = _place_on_canvas(simple, _find_frame(data, simple.size))
         if kind not in {"AVIF", "HEIC", "HEIF"}:
             return simple, None
         told = read_info(image.info)
@@ -219,9 +235,7 @@ def _find_draft(size: tuple[int, int], max_side: int | None) -> tuple[int, int]:
     scales = [
         scale for scale in _JPEG_SCALES if scale == 1 or (max_side is not None and max(size) // scale >= max_side)
     ]
-    scale = scales[-1]
-    while size[0] * size[1] > MAX_PIXELS * scale**2:
-        scale *= 2
+    scale = max(scales[-1], _find_scale(size))
     return max(1, size[0] // scale), max(1, size[1] // scale)
 
 
@@ -232,17 +246,22 @@ def _scale_transparency(image: Image.Image, depth: int) -> None:
         image.info["transparency"] = level * 255 // (2**depth - 1)
 
 
-def _place_on_canvas(image: Image.Image, data: bytes) -> Image.Image:
+def _place_on_canvas(image: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
     """Return the first frame of a GIF on its canvas, which is transparent beside it, as browsers show it."""
-    frame = containers.read_gif(data)
-    if frame is None or (frame.width, frame.height) == frame.canvas:
+    if box == (0, 0, *image.size):
         return image
     from PIL import Image
 
-    box = frame.left, frame.top, frame.left + frame.width, frame.top + frame.height
-    canvas = Image.new("RGBA", frame.canvas)
+    canvas = Image.new("RGBA", image.size)
     canvas.paste(image.convert("RGBA").crop(box), box)
     return canvas
+
+
+def _find_frame(data: bytes, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    frame = containers.read_gif(data)
+    return (
+        (0, 0, *size) if frame is None else (frame.left, frame.top, frame.left + frame.width, frame.top + frame.height)
+    )
 
 
 def _clean(data: bytes, kind: str, *, is_sound: bool) -> bytes:

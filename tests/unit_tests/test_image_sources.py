@@ -101,7 +101,7 @@ def test_numbers_become_the_grey_that_they_mean(mode: str, value: Any, level: in
         (Image.new("I", (300, 300), 70_000), "Scale them to 0..255"),
         (Image.new("F", (300, 300), float("nan")), "Scale them to 0..255"),
         (Image.new("F", (300, 300), -1.0), "numbers from -1 to -1 (mode F)"),
-        (Image.new("1", (8_000, 6_500)), "too many pixels (8000x6500); at most 50 megapixels"),
+        (Image.new("1", (65_536, 10)), "too many pixels (65536x10); at most 256 megapixels and 65,535 pixels a side"),
     ],
 )
 def test_a_pillow_image_that_means_nothing_is_refused_with_the_reason(image: Image.Image, text: str) -> None:

@@ -193,7 +193,7 @@ def _large_jpeg(size: tuple[int, int], **options: Any) -> bytes:
 
 
 def _offset_gif() -> bytes:
-    """A GIF of red whose only frame is the lower right quarter of a canvas of 300x260."""
+    """A GIF in black whose only frame is the lower right quarter of a canvas of 300x260."""
     small = encode(Image.new("P", (150, 130), 0), "GIF")
     image = small.index(b"\x2c\0\0\0\0")
     canvas = small[:6] + struct.pack("<HH", 300, 260) + small[10:image]
@@ -361,7 +361,8 @@ def _clear() -> Iterator[Made]:
             f"grey of {depth} bits, white is clear", lambda d=depth, t=last: _low_grey(d, t), corners=black_white
         )
         yield Made(f"grey of {depth} bits, black is clear", lambda d=depth: _low_grey(d, 0), corners=(white,) * 4)
-    yield Made("a frame smaller than its canvas", _offset_gif, corners=None, judged=False)
+    black = (0, 0, 0)
+    yield Made("a frame smaller than its canvas", _offset_gif, corners=(white, white, white, black), judged=False)
 
 
 def _coloured() -> Iterator[Made]:
