@@ -178,9 +178,39 @@ _BMP_VERSION_5 = 124  # bytes of the header
 
 
 def _read_iso(data: bytes) -> tuple[int | None, bytes | None]:
-    """Read the colours of an AVIF or HEIF that has no ICC profile; the decoder tells the rest."""
-    found = data.find(b"colrnclx", 0, MAX_TEXT)
-    if found < 0:
-        return None, None
-    primaries, transfer = (int.from_bytes(data[start : start + 2], "big") for start in (found + 8, found + 10))
-    return None, profiles.find_profile_of_codes(primaries, transfer)
+    """Read the colours of an AVIF or HEIF that has no ICC profile; the decoder tells the rest.
+
+    Only those of the primary item: a gain map and the brighter picture that it makes have codes of their own.
+    """
+    meta = _find_box(data, b"meta")[4:]
+    item = _find_box(meta, b"pitm")
+    properties = _find_box(meta, b"iprp")
+    owned = _find_owned(_find_box(properties, b"ipma"), int.from_bytes(item[4:], "big"))
+    container = _find_box(properties, b"ipco")
+    for index, part in enumerate(containers.read_iso(container), start=1):
+        body = container[part.body : part.end]
+        if index in owned and part.kind == b"colr" and body[:4] == b"nclx":
+            primaries, transfer = (int.from_bytes(body[start : start + 2], "big") for start in (4, 6))
+            return None, profiles.find_profile_of_codes(primaries, transfer)
+    return None, None
+
+
+def _find_box(data: bytes, kind: bytes) -> bytes:
+    return next((data[part.body : part.end] for part in containers.read_iso(data) if part.kind == kind), b"")
+
+
+def _find_owned(associations: bytes, item: int) -> set[int]:
+    """Return the numbers of the properties that an item has (ISO/IEC 23008-12, 9.3.1)."""
+    id_length = 4 if associations[:1] > b"\0" else 2
+    length = 2 if associations[3:4] and associations[3] & 1 else 1
+    offset, owned = 8, set()
+    while offset < len(associations):
+        number = int.from_bytes(associations[offset : offset + id_length], "big")
+        count = associations[offset + id_length] if offset + id_length < len(associations) else 0
+        offset += id_length + 1
+        for start in range(offset, offset + count * length, length) if number == item else ():
+            # The highest bit says only whether the property is essential.
+            value = int.from_bytes(associations[start : start + length], "big")
+            owned.add(value & (1 << (8 * length - 1)) - 1)
+        offset += count * length
+    return owned

@@ -416,6 +416,15 @@ def _coloured() -> Iterator[Made]:
     )
     tagged = png_chunk(b"iCCP", b"P3\0\0" + zlib.compress(srgb()))
     yield Made("gAMA beside a profile", lambda: png_with(linear, tagged, image=grey), corners=level["plain"])
+    if HAS_AVIF:
+        plain = encode(quarters(), "AVIF", quality=95)
+        codes = plain.replace(b"nclx\0\1\0\x0d", b"nclx\0\x0c\0\x0d")
+        yield Made(
+            "AVIF of Display P3 by its codes",
+            lambda: codes,
+            corners=((240, 0, 0), (0, 183, 0), (30, 30, 229), (232, 220, 0)),
+            judged=False,
+        )
     yield Made(
         "cICP of Display P3",
         lambda: png_with(p3),
