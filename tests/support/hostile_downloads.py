@@ -24,7 +24,12 @@ def a_byte_a_second(connection: Any, request: Any) -> None:
             return
 
 
+MEGAPIXELS = {"81 megapixels": 9_000, "52 megapixels": 7_211, "49 megapixels": 7_000}  # pixels a side
+
+
 def hostile_download(kind: str) -> Behaviour:
+    if kind in MEGAPIXELS:
+        return reply(200, png_that_claims(MEGAPIXELS[kind], MEGAPIXELS[kind], rows=True))
     match kind:
         case "endless":
             return endless
@@ -32,12 +37,6 @@ def hostile_download(kind: str) -> Behaviour:
             return a_byte_a_second
         case "65000 x 65000":
             return reply(200, png_that_claims(65000, 65000))
-        case "81 megapixels":
-            return reply(200, png_that_claims(9000, 9000, rows=True))
-        case "52 megapixels":
-            return reply(200, png_that_claims(7211, 7211, rows=True))
-        case "49 megapixels":
-            return reply(200, png_that_claims(7000, 7000, rows=True))
         case _:
             return reply(200, png())
 
