@@ -56,13 +56,13 @@ def try_all(path: Path, folder: Path) -> Trial:
         "Path": lambda: path,
         "bytes": lambda: data,
         "data URI": lambda: uri,
-        "Pillow object": lambda: _open(data),
+        "Pillow object": lambda: open_with_pillow(data),
     }
     for way, source in sources.items():
         with trial.watch(way):
             value = source()
             if value is not None:
-                trial.sent[way] = _send(value)
+                trial.sent[way] = send(value)
     with trial.watch("attachment"):
         location = store_source(uri, WanStore())
         if not is_stored(location):
@@ -72,7 +72,7 @@ def try_all(path: Path, folder: Path) -> Trial:
     return trial
 
 
-def _open(data: bytes) -> Image.Image | None:
+def open_with_pillow(data: bytes) -> Image.Image | None:
     """Open a file as people do; None where Pillow can't."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -84,7 +84,8 @@ def _open(data: bytes) -> Image.Image | None:
     return image
 
 
-def _send(source: Any) -> tuple[bytes, list[str]]:
+def send(source: Any) -> tuple[bytes, list[str]]:
+    """Return the bytes that would leave, and what is told about them."""
     request = ImageRequest(prompt="x", images=(source,))
     resolved = references.resolve(request.images, references.Naming(WanStore()._storage))
     fitted = references.fit(resolved)
