@@ -94,8 +94,8 @@ def decode_image(data: bytes, max_side: int | None = None, *, on_white: bool = F
             size = structure.width, structure.height
             image = bands.join_bands(bands.read_bands(data, step), size, step, lambda band: _simple(band, on_white))
         else:
-            image, told = _load(data, kind, structure, max_side)
-            facts = told or facts
+            image, noted = _load(data, kind, structure, max_side)
+            facts = noted or facts
         return _finish(image, facts, max_side, on_white=on_white)
 
 
@@ -111,7 +111,7 @@ def convert_pillow(image: Image.Image) -> Image.Image:
     with _guarded():
         image.load()
         simple, step = pixels.simplify(image), _find_scale(image.size)
-        box = getattr(image, "dispose_extent", None)  # where Pillow keeps the place of a GIF's frame
+        box = getattr(image, "dispose_extent", None)  # the area of a GIF's frame
         if isinstance(box, tuple) and image.tell() == 0:
             simple = _place_on_canvas(simple, box)
         if step > 1:
@@ -200,9 +200,9 @@ def _load(data: bytes, kind: str, structure: Structure, max_side: int | None) ->
             simple = _place_on_canvas(simple, _find_frame(data, simple.size))
         if kind not in {"AVIF", "HEIC", "HEIF"}:
             return simple, None
-        told = read_info(image.info)
-        orientation = told.orientation if kind == "AVIF" else 1  # pillow-heif has turned the pixels
-        facts = told if "icc_profile" in image.info else read_facts(data, kind)
+        noted = read_info(image.info)
+        orientation = noted.orientation if kind == "AVIF" else 1  # pillow-heif has turned the pixels
+        facts = noted if "icc_profile" in image.info else read_facts(data, kind)
         return simple, replace(facts, orientation=orientation)
 
 
@@ -309,7 +309,7 @@ def _prove(data: bytes, kind: str, structure: Structure) -> None:
         images = [_decode_draft(data + rest, structure) for rest in (b"", b"\x35\xa9\x5c\xd2" * 1024)]
         if images[0].tobytes() != images[1].tobytes():
             raise build_damage_error()
-    elif kind != "PNG":  # of which the structure told all
+    elif kind != "PNG":  # whose rows were counted with its structure
         with open_image(data, kind, structure) as image:
             image.load()
 

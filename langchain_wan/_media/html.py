@@ -27,7 +27,7 @@ class Card:
     Attributes:
         picture: A PNG or JPEG thumbnail, or None where there is none.
         parents: Thumbnails and ids of the images that it was made from.
-        note: What stands in the place of a picture that is missing.
+        note: Shown instead of a picture that is missing.
     """
 
     picture: bytes | None
@@ -123,7 +123,7 @@ class Picture:
     Attributes:
         preview: A small JPEG or PNG, or None.
         file: The name of its file beside the sheet.
-        note: What stands in place of a picture that did not come.
+        note: Shown instead of a picture that was not made.
     """
 
     prompt: str

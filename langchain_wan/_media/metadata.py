@@ -1,4 +1,4 @@
-"""What stands in an image file beside its pixels: only files that hold nothing else may leave as they are.
+"""What an image file contains besides its pixels: only files with nothing else are sent as they are.
 
 A list of what may stay, not of what must go: an unknown segment counts as metadata. Whether a colour profile may stay
 is judged by what it says, in `facts`.

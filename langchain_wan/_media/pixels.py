@@ -17,7 +17,7 @@ _BITS_16 = 65_535
 
 
 def has_alpha(image: Image.Image) -> bool:
-    """Say whether a Pillow image can hold transparent pixels."""
+    """Say whether a Pillow image can have transparent pixels."""
     return image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info
 
 

@@ -1,4 +1,4 @@
-"""Whether an image file is whole, told from its parts in linear time: no pixel is decoded.
+"""Whether an image file is complete, judged by its parts in linear time: no pixel is decoded.
 
 Where a checksum or an end marker is wrong, `is_sound` is False: viewers show such files if the data itself is there,
 which only decoding can tell.

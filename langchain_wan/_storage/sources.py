@@ -49,7 +49,7 @@ def _read_file(path: Path) -> bytes:
         if path.exists() and not path.is_file():
             raise NotAnImageError("it is not a file", remedy="Pass the path of an image file.")
         size = path.stat().st_size
-        if size > MAX_FILE_BYTES:  # told by its size, and not read
+        if size > MAX_FILE_BYTES:  # its size decides: it is not read
             raise build_size_error(size)
         return path.read_bytes()
     except OSError as error:

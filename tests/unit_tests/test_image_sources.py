@@ -276,9 +276,9 @@ def test_a_block_of_a_message_holds_no_comment_at_any_size() -> None:
         block = image.content_block(max_side)
         data = base64.b64decode(block["base64"])
         assert SECRET not in data
-        with Image.open(io.BytesIO(data)) as shown:
-            assert not shown.getexif()
-            assert shown.size[0] < shown.size[1]  # turned upright
+        with Image.open(io.BytesIO(data)) as sent:
+            assert not sent.getexif()
+            assert sent.size[0] < sent.size[1]  # turned upright
     assert SECRET not in image.thumbnail()
 
 

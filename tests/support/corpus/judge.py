@@ -101,8 +101,8 @@ def private_facts(folder: Path) -> dict[str, list[str]]:
         return {}
     command = [EXIFTOOL, "-json", "-G1", "-a", "-r", "-fast0", str(folder)]
     done = subprocess.run(command, capture_output=True, timeout=600, check=False)
-    found: list[dict[str, Any]] = json.loads(done.stdout or b"[]")
-    return {Path(str(entry["SourceFile"])).name: facts for entry in found if (facts := _find_private(entry))}
+    entries: list[dict[str, Any]] = json.loads(done.stdout or b"[]")
+    return {Path(str(entry["SourceFile"])).name: facts for entry in entries if (facts := _find_private(entry))}
 
 
 def _find_private(entry: dict[str, Any]) -> list[str]:

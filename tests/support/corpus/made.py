@@ -70,7 +70,7 @@ def turned(orientation: int, size: tuple[int, int] = (300, 260)) -> Image.Image:
 
 
 def exif(orientation: int = 1) -> bytes:
-    """EXIF as a phone writes it: camera, place and orientation."""
+    """EXIF as a phone writes it: camera, position and orientation."""
     tags = Image.Exif()
     tags[MAKER], tags[ORIENTATION] = SECRET.decode(), orientation
     tags[GPS] = {1: "N", 2: (48.0, 51.0, 29.0), 3: "E", 4: (2.0, 17.0, 40.0)}

@@ -85,7 +85,7 @@ def open_with_pillow(data: bytes) -> Image.Image | None:
 
 
 def send(source: Any) -> tuple[bytes, list[str]]:
-    """Return the bytes that would leave, and what is told about them."""
+    """Return the bytes that would be sent, and the sentences about them."""
     request = ImageRequest(prompt="x", images=(source,))
     resolved = references.resolve(request.images, references.Naming(WanStore()._storage))
     fitted = references.fit(resolved)
