@@ -281,7 +281,11 @@ class PaidButNotRetrievedError(WanError):
 
 
 class StoreError(WanError):
-    """The image store could not read or write."""
+    """The image store could not read or write; outside of a paid call the text says nothing of charges."""
+
+    def money(self) -> str:
+        """Return the sentence that says whether money was spent; "" where no call was made."""
+        return "" if self.operation_id is None and self.charged == "no" else super().money()
 
 
 class WanConfigurationError(ValueError):

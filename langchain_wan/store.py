@@ -16,7 +16,7 @@ from langchain_wan._media import decode, formats
 from langchain_wan._storage.money import to_usd
 from langchain_wan._storage.operations import Operation
 from langchain_wan._storage.sources import name_source, read_source
-from langchain_wan._storage.states import OPEN_STATES, RESUMABLE_STATES, RUNNING_STATES, STATES, UNRESOLVED_STATES
+from langchain_wan._storage.states import OPEN_STATES, RESUMABLE_STATES, STATES, UNRESOLVED_STATES
 from langchain_wan._storage.storage import Storage
 from langchain_wan.errors import ImageReferenceError, WanConfigurationError
 from langchain_wan.history import HistoryEntry, Lineage
@@ -250,8 +250,7 @@ def _unpickled(location: str | None, scope: str) -> WanStore:
 
 def _build_entry(operation: Operation) -> HistoryEntry:
     request = operation.request
-    is_unknown = operation.state in RUNNING_STATES | {"uncertain"}
-    cost = operation.cost_nano or (operation.max_nano if is_unknown else 0)
+    cost = operation.cost_nano or (operation.max_nano if operation.state in OPEN_STATES else 0)
     images = [] if operation.result is None else [image["id"] for image in operation.result["images"]]
     return HistoryEntry(
         operation_id=operation.id,

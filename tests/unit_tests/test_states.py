@@ -73,7 +73,7 @@ def test_what_an_ending_says_of_money_is_what_the_table_says_of_its_state() -> N
 def test_the_text_of_an_error_follows_what_is_learned_of_the_money(charged: Any, money: str) -> None:
     from decimal import Decimal
 
-    error = errors.StoreError("The disk is full.", max_cost_usd=Decimal("0.03"))
+    error = errors.PaidButNotRetrievedError("The disk is full.", charged="no", max_cost_usd=Decimal("0.03"))
     assert str(error) == "The disk is full. Nothing was charged."
     assert error.max_cost_usd is None
     error.charged = charged

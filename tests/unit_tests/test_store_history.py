@@ -95,7 +95,7 @@ def test_what_a_dead_process_left_is_shown_as_what_it_means(
     if reached != "claimed":
         store._storage.ledger.begin_sending(SERVICE, "one")
     if reached == "paid":
-        store._storage.ledger.transition(SERVICE, "one", "paid", cost_nano=to_nano(Decimal("0.06")))
+        store._storage.ledger.transition(SERVICE, "one", "paid")
     assert [entry.state for entry in store.history()] == [reached]
     store._storage.ledger.mark_idle(SERVICE, "one")
     assert [(entry.state, entry.cost_usd) for entry in store.history()] == [(means, Decimal(cost))]
