@@ -30,10 +30,9 @@ def read_failure(reply: Reply, payload: Any, max_cost_usd: Decimal) -> WanError:
     if refused is not None:
         return refused
     body = read_error_body(payload)
-    quote = f" {clean_text(body.message)}" if body.message else ""
     error_type = UnreadableAnswerError if reply.status == HTTPStatus.OK else PaymentUncertainError
     return error_type(
-        f"The service answered with HTTP {reply.status}{f' ({body.code})' if body.code else ''}.{quote}",
+        f"The service answered without an image ({_quote(reply, body)}).",
         next_step=BLOCKED_UNTIL_SETTLED,
         stage="status",
         status_code=reply.status,
@@ -51,11 +50,8 @@ def read_refusal(reply: Reply, payload: Any) -> StatusError | None:
     refusal = find_refusal(reply.status, name, body.message)
     if refusal is None:
         return None
-    code = f", {body.code}" if body.code else ""
-    message = clean_text(body.message)
-    quote = f": {message}" if message else ""
     error = refusal.error(
-        f"{refusal.what} (HTTP {reply.status}{code}{quote})",
+        f"{refusal.what} ({_quote(reply, body)})",
         next_step=refusal.next_step,
         advice=refusal.advice,
         status_code=reply.status,
@@ -86,6 +82,13 @@ def read_error_body(payload: Any) -> ErrorBody:
     # The code may be missing, null or a number (the errors page, and live answers): then the type says what is meant.
     code, kind = _read_word(source.get("code")), _read_word(source.get("type"))
     return ErrorBody(code or kind, message if isinstance(message, str) else "", kind)
+
+
+def _quote(reply: Reply, body: ErrorBody) -> str:
+    """Return what the service said, for the operator: its status, its code and its own words."""
+    code = f", {body.code}" if body.code else ""
+    message = clean_text(body.message)
+    return f"HTTP {reply.status}{code}{f': {message}' if message else ''}"
 
 
 def _read_word(value: Any) -> str | None:

@@ -707,6 +707,13 @@ def test_a_200_with_an_unknown_error_is_unreadable_and_may_have_been_charged(cod
     assert "check the account" in str(error)
 
 
+def test_what_the_service_said_stands_in_the_brackets_of_an_uncertain_error() -> None:
+    error = refusal(502, SHAPES["nested"]("upstream", "no answer"))
+    assert str(error).startswith(
+        "The service answered without an image (HTTP 502, upstream: no answer). It may have been charged ("
+    )
+
+
 @pytest.mark.parametrize(
     "payload",
     [
