@@ -114,7 +114,7 @@ def _looks_like_image(block: Mapping[str, Any]) -> bool:
     text = "".join(body[: 2 * _SNIFFED].split())[:_SNIFFED].translate(str.maketrans("-_", "+/"))
     try:
         return has_image_signature(binascii.a2b_base64(text[: len(text) // 4 * 4]))
-    except binascii.Error:
+    except ValueError:  # of binascii, or text that is not ASCII
         return False
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from langchain_core.messages import HumanMessage
 from langchain_core.messages.content import create_image_block
@@ -195,6 +195,7 @@ VALUES = st.recursive(
 
 
 @given(blocks_of(VALUES))
+@example({"image_url": {"base64": "000\x80"}})
 def test_any_block_holds_text_bytes_or_nothing(block: dict[str, Any]) -> None:
     source = block_source(block)
     assert source is None or isinstance(source, str | bytes)
