@@ -43,7 +43,7 @@ _calls: dict[asyncio.Task[Any], Job] = {}
 class WanClient(WanSettings):
     """Make and edit images, without LangChain; takes the settings of `WanSettings`.
 
-    A client keeps no connection open: nothing has to be closed, and one object may be used from threads, from several
+    A client keeps no connection open: it need not be closed, and one object may be used from threads, from several
     event loops, and in a forked process.
     """
 

@@ -141,7 +141,7 @@ class Storage:
         return image.attached(self, self.blobs.pin(image.sha256))
 
     def keep_reservation(self, operation: tuple[str, str], settle: Callable[[Decimal | None, int], None]) -> None:
-        """Keep what has to be done to a budget of this process once it is known what an operation cost."""
+        """Keep what must be done to a budget of this process once it is known what an operation cost."""
         self._reservations[operation] = settle
 
     def settle_reservation(self, operation: tuple[str, str], cost: Decimal | None, images: int) -> None:

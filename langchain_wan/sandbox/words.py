@@ -1,6 +1,6 @@
 """What the words of a prompt mean for an image: sky, ground, figure, colours and style.
 
-There is no model: words choose from short lists, and a random number chooses the rest.
+No model is used: words select from short lists, and a random number decides the rest.
 """
 
 from __future__ import annotations

@@ -229,7 +229,7 @@ HOSTILE_URLS = {
 }
 
 
-# What a model is told to pass that is no URL at all, or no image.
+# What a model is told to pass that is neither a URL nor an image.
 NAMES = {
     "paths": [
         "/etc/passwd",
