@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from langchain_wan import WanStore
-from tests.support.corpus import judge
+from tests.support.corpus import judge, survey
 from tests.support.corpus.made import HAS_AVIF, MONITOR, SECRET, Made, all_made, see_corners
 from tests.support.corpus.ways import Trial, open_with_pillow, send, try_all
 
@@ -94,3 +94,17 @@ def test_another_reader_finds_nothing_in_what_is_sent(tmp_path: Path) -> None:
                 name = re.sub(r"[^A-Za-z0-9]+", "-", made.name)[:80]
                 (tmp_path / f"{number}-{way}-{name}").write_bytes(send(source)[0])
     assert judge.private_facts(tmp_path) == {}
+
+
+def test_a_survey_of_nothing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="No image files below"):
+        survey.main([str(tmp_path)])
+
+
+def test_a_survey_counts_what_became_of_each_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (300, 300), "green").save(tmp_path / "a.png")
+    (tmp_path / "b.svg").write_text("<svg/>")
+    assert survey.main([str(tmp_path)]) == 0
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    assert [row[:3] for row in rows if row[0] == "| PNG"] == [["| PNG", "1", "1"]]
+    assert [row[1] for row in rows if row[0] == "| all"] == ["2"]

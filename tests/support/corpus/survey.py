@@ -123,15 +123,18 @@ def describe(findings: list[Finding]) -> Iterator[str]:
     yield from (f"{finding.name}: {'; '.join(finding.notes)}" for finding in findings if finding.notes)
 
 
-def main(folders: list[str]) -> None:
-    """Try every image file below these folders."""
+def main(folders: list[str]) -> int:
+    """Try every image file below these folders; return 1 if one ended in an untyped error or was sent with metadata."""
     paths = sorted(
         path for folder in folders for path in Path(folder).rglob("*") if path.is_file() and ENDINGS.search(path.name)
     )
+    if not paths:
+        sys.exit(f"No image files below {', '.join(folders) or 'no folder'}. Try: make corpus DIR=photos")
     with ProcessPoolExecutor(max_workers=int(os.environ.get("CORPUS_JOBS", "2"))) as pool:
         findings = list(pool.map(examine, paths, chunksize=4))
     sys.stdout.write("\n".join(describe(findings)) + "\n")
+    return int(any(finding.columns & {"untyped", "metadata"} for finding in findings))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))
