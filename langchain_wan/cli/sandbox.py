@@ -1,0 +1,35 @@
+"""`langchain-wan sandbox`: run the fake service until Ctrl-C."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from langchain_wan.cli.output import err
+from langchain_wan.settings import KEY_VARIABLE
+
+
+def serve(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for any free port.")] = 8377,
+    latency: Annotated[float, typer.Option(min=0, help="Latency of each request in seconds.")] = 0,
+) -> None:
+    """Run a fake service on this machine until Ctrl-C."""
+    from langchain_wan.sandbox.app import Sandbox
+
+    service = Sandbox(port=port, latency=latency)
+    try:
+        service.start()
+    except OSError as error:
+        err.print(f"The sandbox can't listen on port {port}: {error.strerror}. Try --port 0.")
+        raise typer.Exit(1) from None
+    try:
+        print(f"export AISA_BASE_URL={service.url} {KEY_VARIABLE}={service.api_key}", flush=True)  # noqa: T201
+        err.print("The sandbox draws placeholder images and charges nothing. Ctrl-C stops it.")
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        return
+    finally:
+        service.stop()
