@@ -8,74 +8,28 @@ from __future__ import annotations
 
 import base64
 import os
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Self, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypedDict, TypeVar, overload
 
 from langchain_core.messages import HumanMessage, ToolMessage
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    PrivateAttr,
-)
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 import langchain_wan
 from langchain_wan._concurrency.executor import in_thread
 from langchain_wan._media import decode, encode, files, formats, html
+from langchain_wan._storage.values import ByteSource, Dollars, Moment
 from langchain_wan.errors import StoreError, WanConfigurationError
 from langchain_wan.requests import ImageRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Callable, Iterator
 
     from PIL import Image
 
 
 Made = TypeVar("Made")
-
-CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
-IMAGE_ID = re.compile(r"img_[0-9a-hjkmnp-tv-z]{13}")
-
-
-def image_id(sha256: str) -> str:
-    """Return the id of an image: `img_` and the first 65 bits of its SHA-256 in Crockford base32.
-
-    >>> image_id("00" * 32)
-    'img_0000000000000'
-    """
-    number = int(sha256, 16) >> (256 - 65)
-    return "img_" + "".join(CROCKFORD[number >> shift & 31] for shift in range(60, -1, -5))
-
-
-class ByteSource(Protocol):
-    """Where images find their bytes."""
-
-    def read(self, sha256: str) -> bytes | None:
-        """Return the bytes with this digest, or None if they are not here."""
-        ...
-
-    def aread(self, sha256: str) -> Awaitable[bytes | None]:
-        """Do the same without blocking the event loop."""
-        ...
-
-
-def _with_zone(moment: datetime) -> datetime:
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-
-
-# As text in every dump: encoders such as LangServe's ask pydantic, and know neither Decimal nor datetime.
-Dollars = Annotated[Decimal, PlainSerializer(str, return_type=str)]
-Moment = Annotated[
-    datetime,
-    AfterValidator(_with_zone),
-    PlainSerializer(lambda moment: moment.isoformat().replace("+00:00", "Z"), return_type=str),
-]
 
 
 class GeneratedImage(BaseModel):
@@ -256,7 +210,7 @@ class ImageFailure(BaseModel):
 
 
 class ImageResult(BaseModel):
-    """What one call made.
+    """What one call made: a sequence of its images, as in `result[0]`, `len(result)` and `for image in result`.
 
     Attributes:
         failures: Images that were paid and could not be retrieved.
@@ -286,6 +240,45 @@ class ImageResult(BaseModel):
     notes: list[str] = Field(default_factory=list)
     adjustments: list[str] = Field(default_factory=list)
 
+    def __iter__(self) -> Iterator[GeneratedImage]:  # type: ignore[override]  # pydantic's yields pairs of fields
+        return iter(self.images)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __bool__(self) -> bool:
+        """Be true without images, too: it says what was billed, and under which operation."""
+        return True
+
+    @overload
+    def __getitem__(self, index: int) -> GeneratedImage: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[GeneratedImage]: ...
+    def __getitem__(self, index: int | slice) -> GeneratedImage | list[GeneratedImage]:
+        return self.images[index]
+
+    def __str__(self) -> str:
+        images = ", ".join(f"{image.id} {image.width}x{image.height}" for image in self.images)
+        missing = f"; {len(self.failures)} not downloaded" if self.failures else ""
+        return f"{self._count()}, ${self.cost_usd.normalize():f}{': ' if images else ''}{images}{missing}"
+
+    def _count(self) -> str:
+        return f"{len(self.images)} image{'' if len(self.images) == 1 else 's'} by {self.model}"
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write each image into a folder, named by its id, and return the paths; the folder is created.
+
+        Raises:
+            StoreError: The bytes of an image are not there.
+        """
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        return [image.save(folder) for image in self.images]
+
+    async def asave(self, folder: str | Path) -> list[Path]:
+        """Do what `save` does without blocking the event loop."""
+        await in_thread(Path(folder).mkdir, parents=True, exist_ok=True)
+        return [await image.asave(folder) for image in self.images]
+
     def edit(self, prompt: str, *, index: int = 0, **parameters: Any) -> ImageRequest:
         """Return the request that edits one of the images."""
         return self.images[index].edit(prompt, **parameters)
@@ -301,8 +294,7 @@ class ImageResult(BaseModel):
             url: Show the URL of each image that has one.
             cost: Show what was charged.
         """
-        count = f"{len(self.images)} image{'' if len(self.images) == 1 else 's'} by {self.model}"
-        lines = [f"{count}, ${self.cost_usd.normalize():f}." if cost else f"{count}."]
+        lines = [f"{self._count()}, ${self.cost_usd.normalize():f}." if cost else f"{self._count()}."]
         for image in self.images:
             link = f" {image.url}" if url and image.url else ""
             lines.append(f"{image.id} {image.width}x{image.height}{link}")

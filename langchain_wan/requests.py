@@ -103,9 +103,10 @@ class ImageRequest(BaseModel):
 
     @field_validator("images", mode="before")
     @classmethod
-    def _one_image_is_a_list_of_one(cls, value: Any) -> Any:
+    def _read_images(cls, value: Any) -> Any:
         if value is None:
             return ()
+        value = getattr(value, "images", value)  # of an ImageResult
         return value if isinstance(value, list | tuple) else (value,)
 
     @field_validator("extra_body")

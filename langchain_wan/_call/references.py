@@ -19,10 +19,11 @@ from langchain_wan._media import decode, encode, formats
 from langchain_wan._media.large_json import Whole
 from langchain_wan._net.addresses import RefusedAddressError, is_well_formed, parse_target
 from langchain_wan._net.messages import NotSent, Outcome, Reply
+from langchain_wan._storage.ids import IMAGE_ID, image_id
 from langchain_wan._storage.sources import read_source
 from langchain_wan._storage.storage import Storage
 from langchain_wan.errors import ImageReferenceError, StoreError
-from langchain_wan.models import IMAGE_ID, GeneratedImage, image_id
+from langchain_wan.models import GeneratedImage
 from langchain_wan.requests import InlineImage, describe_source
 from langchain_wan.settings import ReferenceUrls
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Self
 from langchain_wan._concurrency.executor import in_thread
 from langchain_wan._storage.blobs import DiskBlobs, MemoryBlobs
 from langchain_wan._storage.catalog import Catalog
+from langchain_wan._storage.ids import IMAGE_ID, image_id
 from langchain_wan._storage.ledger import Ledger
 from langchain_wan._storage.sqlite import Database
-from langchain_wan.models import IMAGE_ID, GeneratedImage, ImageResult, image_id
+from langchain_wan.models import GeneratedImage, ImageResult
 
 if TYPE_CHECKING:
     from langchain_wan._media.formats import ImageInfo

@@ -16,9 +16,9 @@ from langchain_wan._call.names import ASK_TO_ATTACH, NOT_A_WEB_URL, ONLY_A_FILE_
 from langchain_wan._media import data_uri, decode, formats
 from langchain_wan._media.blocks import block_source
 from langchain_wan._net.addresses import is_well_formed
+from langchain_wan._storage.ids import IMAGE_ID
 from langchain_wan._tool.messages import Message
 from langchain_wan._tool.uploads import Attachment, Numbered, find_meanings, number_attachments
-from langchain_wan.models import IMAGE_ID
 
 if TYPE_CHECKING:
     from langchain_wan._storage.catalog import Catalog

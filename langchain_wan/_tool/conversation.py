@@ -21,10 +21,11 @@ from langchain_wan._media import data_uri, decode, formats
 from langchain_wan._media.blocks import block_source
 from langchain_wan._net.addresses import RefusedAddressError, is_well_formed, parse_target
 from langchain_wan._net.signed_urls import same_url
+from langchain_wan._storage.ids import IMAGE_ID, image_id
 from langchain_wan._tool.attached import AT, Attached, is_stored, store_source
 from langchain_wan._tool.messages import Message, find_newest_human, read_messages
 from langchain_wan._tool.uploads import Numbered
-from langchain_wan.models import IMAGE_ID, GeneratedImage, image_id
+from langchain_wan.models import GeneratedImage
 
 if TYPE_CHECKING:
     from langchain_wan.settings import ReferenceUrls

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from langchain_wan.models import IMAGE_ID
+from langchain_wan._storage.ids import IMAGE_ID
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
+from langchain_wan._storage.ids import IMAGE_ID
 from langchain_wan.budget import Budget
 from langchain_wan.cli.options import Folder
 from langchain_wan.cli.output import err, out, print_result, report_errors, save_image, show_spinner
 from langchain_wan.cli.shell_advice import DEFAULT_FOLDER, to_shell_advice
 from langchain_wan.client import WanClient
-from langchain_wan.models import IMAGE_ID
 from langchain_wan.runnables import build_request
 from langchain_wan.settings import DEFAULT_MODEL, KEY_VARIABLE
 from langchain_wan.store import WanStore

@@ -18,8 +18,9 @@ from langchain_wan._call import references
 from langchain_wan._call.job import Call
 from langchain_wan._net.addresses import parse_target
 from langchain_wan._net.messages import Lost, Outcome, Reply
+from langchain_wan._storage.ids import CROCKFORD, IMAGE_ID, image_id
 from langchain_wan._tool.conversation import Conversation
-from langchain_wan.models import CROCKFORD, IMAGE_ID, GeneratedImage, image_id
+from langchain_wan.models import GeneratedImage
 from tests.support.examples import examples
 from tests.support.flow_script import Script, image_reply
 from tests.support.image_blocks import NO_SOURCE

@@ -24,14 +24,16 @@ from hypothesis import strategies as st
 from langchain_core.load import dumpd, dumps
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from PIL import Image
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_jsonable_python
 
 from langchain_wan._media.decode import inspect
 from langchain_wan._media.encode import encode_png
 from langchain_wan._storage.blobs import MemoryBlobs
+from langchain_wan._storage.ids import CROCKFORD, image_id
 from langchain_wan._tool.arguments import WanImageInput
 from langchain_wan.errors import StoreError
-from langchain_wan.models import CROCKFORD, GeneratedImage, ImageFailure, ImageResult, image_id
+from langchain_wan.models import GeneratedImage, ImageFailure, ImageResult
 from langchain_wan.requests import (
     MAX_N,
     MAX_PROMPT,
@@ -587,6 +589,87 @@ def test_an_image_of_a_posted_artifact_reads_and_moves_no_file_of_the_system(tmp
     with pytest.raises((ValueError, StoreError)):
         ImageResult.from_message(answer(facts), WanStore(tmp_path / "store")).images[0].read()
     assert precious.read_text() == "keep me"
+
+
+# A result as a sequence of its images
+
+
+def pair() -> tuple[GeneratedImage, GeneratedImage]:
+    return made(), made(encode_png(Image.new("RGB", (8, 8), "blue")))
+
+
+def test_a_result_is_a_sequence_of_its_images() -> None:
+    first, second = pair()
+    both = result(first, second)
+    assert [*both] == [first, second]
+    assert len(both) == 2
+    assert both[0] is first
+    assert both[-1] is second
+    assert both[1:] == [second]
+    with pytest.raises(IndexError):
+        both[2]
+
+
+def test_a_result_without_images_is_empty_and_true_because_it_says_what_was_billed() -> None:
+    nothing = ImageResult(
+        images=[],
+        failures=[ImageFailure(index=0, reason="HTTP 500", retryable=True)],
+        model="wan2.7-image",
+        prompt="a fox",
+        cost_usd=Decimal("0.030"),
+        operation_id="op-1",
+    )
+    assert len(nothing) == 0
+    assert [*nothing] == []
+    assert bool(nothing) is True
+    assert str(nothing) == "0 images by wan2.7-image, $0.03; 1 not downloaded"
+
+
+def test_a_result_as_text_is_one_short_line_without_prompt_or_url() -> None:
+    first, second = pair()
+    text = str(result(first, second, prompt="a fox " * 800, usage={"tokens": list(range(900))}))
+    assert text == f"2 images by wan2.7-image, $0.03: {first.id} 640x480, {second.id} 8x8"
+    assert f"{result(first)}" == f"1 image by wan2.7-image, $0.03: {first.id} 640x480"
+
+
+@pytest.mark.parametrize("existing", [True, False])
+def test_a_result_saves_each_image_by_its_id(tmp_path: Path, existing: bool) -> None:
+    both, folder = result(*pair()), tmp_path / "new" / "images"
+    if existing:
+        folder.mkdir(parents=True)
+    for save in (both.save, lambda path: asyncio.run(both.asave(path))):
+        files = save(folder)
+        assert files == [folder / f"{image.id}.png" for image in both]
+        assert [file.read_bytes() for file in files] == [image.read() for image in both]
+    assert both.save(str(folder)) == files
+
+
+def test_a_result_says_which_image_it_can_not_save(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=made().id):
+        result(made(source=Bytes())).save(tmp_path)
+
+
+def test_a_result_that_was_read_from_json_finds_its_bytes_in_a_store(tmp_path: Path) -> None:
+    store = WanStore(tmp_path)
+    before = result(store.add(PNG))
+    after = ImageResult.model_validate_json(before.model_dump_json())
+    assert after.attach(store) is after
+    assert after[0].read() == PNG
+
+
+def test_a_result_is_json_for_every_encoder_that_asks_pydantic() -> None:
+    both = result(*pair(), usage={"tokens": 3}, metadata={"user": "u-1"})
+    expected = both.model_dump(mode="json")
+    assert json.loads(json.dumps(both.model_dump())) == expected
+    assert json.loads(json.dumps([both], default=to_jsonable_python)) == [expected]
+    assert json.loads(TypeAdapter(dict[str, Any]).dump_json({"output": both})) == {"output": expected}
+    assert TypeAdapter(Any).dump_python([both], mode="json") == [expected]
+
+
+def test_a_result_can_be_the_input_images_of_a_request() -> None:
+    first, second = pair()
+    request = ImageRequest.model_validate({"prompt": "side by side", "images": result(first, second)})
+    assert request.images == (first, second)
 
 
 # Editing

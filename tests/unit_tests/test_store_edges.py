@@ -14,10 +14,10 @@ import pytest
 
 from langchain_wan import Budget, WanStore, errors
 from langchain_wan._storage.blobs import DiskBlobs, MemoryBlobs
+from langchain_wan._storage.ids import image_id
 from langchain_wan._storage.money import to_nano
 from langchain_wan._storage.operations import Limit
 from langchain_wan._storage.owners import Owner
-from langchain_wan.models import image_id
 from tests.support.claims import claim
 from tests.support.images import data_uri, png
 
