@@ -182,10 +182,10 @@ class StatusError(WanError):
         status_code: The HTTP status.
         request_id: The service's name for this request, to quote to its support, or None.
         retry_after: Seconds that the service asked to wait, or None.
-        data_uri_refused: Whether the service takes input images as URLs only.
+        input_url_refused: Whether the service could not load an input image: a dead link, or a data URI.
     """
 
-    data_uri_refused: bool = False
+    input_url_refused: bool = False
     default_advice = "The image service refused the request. Change the prompt or the images, or tell the user."
 
     def __init__(

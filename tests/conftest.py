@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from langchain_wan._call import attempts, delivery
+from langchain_wan._call import delivery, lessons
 from langchain_wan.client import WanClient
 from langchain_wan.models import ImageResult
 from langchain_wan.requests import ImageRequest
@@ -29,7 +29,7 @@ def clean_process(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AISA_API_KEY", "AISA_BASE_URL", "LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(WanStore, "_default", None)
-    monkeypatch.setattr(attempts, "_urls_only", set())
+    monkeypatch.setattr(lessons, "_urls_only", {})
 
 
 @pytest.fixture(autouse=True)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import random
 import uuid
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from itertools import count
 from typing import cast
 
-from langchain_wan._call import references
+from langchain_wan._call import lessons, references
 from langchain_wan._call.delivery import keep_raw
 from langchain_wan._call.job import Job
 from langchain_wan._call.steps import Acquire, Flow, Release, Send, Sleep, Work
 from langchain_wan._net.messages import Lost, NotSent, Outcome, Reply, WireRequest
-from langchain_wan._services.aisa_chat import generation_request, read_answer
+from langchain_wan._services.aisa_chat import GENERATION_PATH, generation_request, read_answer
 from langchain_wan.errors import (
     BLOCKED_UNTIL_SETTLED,
     ImageReferenceError,
@@ -24,27 +26,21 @@ from langchain_wan.errors import (
     WanError,
 )
 
-# Services that were seen to refuse data URIs, for the life of the process.
-_urls_only: set[str] = set()
-
 
 def send_until_paid(job: Job, images: list[references.Reference]) -> Flow[Reply]:
     """Send the request, again only after an attempt that certainly did no work, and return the answer of the last."""
     settings = job.settings
-    is_remembered = settings.send_references == "auto" and job.endpoint.base_url in _urls_only
-    as_urls = is_remembered or settings.send_references == "url"
-    request = yield from _prepare(job, images, as_urls=as_urls)
+    request = yield from _prepare(job, images, as_urls=_sends_urls(job))
     began = job.clock()
     for attempt in count(1):
-        outcome = yield from _send(job, request)
+        outcome = yield from _send(job, request.wire)
         failure = _find_failure(job, outcome)
         if failure is None:
             return cast("Reply", outcome)
         if failure.charged == "no":
             job.reached = "claimed"
-        if not as_urls and settings.send_references == "auto" and _is_data_uri_refused(failure):
-            as_urls = True
-            alternative = yield Work(lambda: _build_with_urls(job, images))
+        if _is_input_url_refused(failure):
+            alternative = yield Work(partial(_learn_from_refusal, job, images, request, failure))
             if alternative is not None:
                 request = alternative
                 continue
@@ -61,11 +57,20 @@ def send_until_paid(job: Job, images: list[references.Reference]) -> Flow[Reply]
     raise AssertionError("count() does not end")  # pragma: no cover
 
 
-def _prepare(job: Job, images: list[references.Reference], *, as_urls: bool) -> Flow[WireRequest]:
+def _sends_urls(job: Job) -> bool:
+    how = job.settings.send_references
+    return how == "url" or (how == "auto" and lessons.takes_urls_only(*_request_kind(job), job.clock()))
+
+
+def _request_kind(job: Job) -> tuple[str, str]:
+    return job.endpoint.base_url, GENERATION_PATH
+
+
+def _prepare(job: Job, images: list[references.Reference], *, as_urls: bool) -> Flow[Sending]:
     if not images:  # a few bytes, not worth a thread
-        return _build_request(job, images, as_urls=as_urls)
-    request: WireRequest = yield Work(lambda: _build_request(job, images, as_urls=as_urls))
-    return request
+        return _build_sending(job, images, as_urls=as_urls)
+    sending: Sending = yield Work(lambda: _build_sending(job, images, as_urls=as_urls))
+    return sending
 
 
 def _send(job: Job, request: WireRequest) -> Flow[Outcome]:
@@ -94,10 +99,21 @@ def _begin_sending(job: Job) -> Flow[None]:
         raise
 
 
-def _build_request(job: Job, images: list[references.Reference], *, as_urls: bool) -> WireRequest:
-    urls = references.to_wire(images, as_urls=as_urls, now=datetime.now(UTC))
-    if urls is None and job.settings.send_references == "auto":
-        urls = references.to_wire(images, as_urls=False, now=datetime.now(UTC))
+@dataclass(frozen=True)
+class Sending:
+    """A request, and which of its input images it sends as URLs, by index."""
+
+    wire: WireRequest
+    urls: tuple[int, ...]
+
+
+def _build_sending(job: Job, images: list[references.Reference], *, as_urls: bool) -> Sending:
+    now, is_auto = datetime.now(UTC), job.settings.send_references == "auto"
+    if as_urls and is_auto:
+        images = references.drop_internal_urls(images, job.endpoint.loopback)
+    urls = references.to_wire(images, as_urls=as_urls, now=now)
+    if urls is None and is_auto:
+        urls = references.to_wire(images, as_urls=False, now=now)
     if urls is None:
         raise ImageReferenceError(
             "An input image has no URL that the service could still fetch.",
@@ -105,18 +121,31 @@ def _build_request(job: Job, images: list[references.Reference], *, as_urls: boo
             next_step='Set send_references="auto", or an on_image function that returns durable URLs.',
         )
     key = uuid.uuid5(uuid.NAMESPACE_URL, f"{job.endpoint.base_url}#{job.operation_id}").hex
-    return generation_request(job.request, model=job.model, references=urls, operation_key=key)
+    wire = generation_request(job.request, model=job.model, references=urls, operation_key=key)
+    return Sending(wire, tuple(index for index, url in enumerate(urls) if not url.startswith("data:")))
 
 
-def _is_data_uri_refused(failure: WanError) -> bool:
-    return isinstance(failure, StatusError) and failure.data_uri_refused
+def _is_input_url_refused(failure: WanError) -> bool:
+    return isinstance(failure, StatusError) and failure.input_url_refused
 
 
-def _build_with_urls(job: Job, images: list[references.Reference]) -> WireRequest | None:
-    if references.to_wire(images, as_urls=True, now=datetime.now(UTC)) is None:
+def _learn_from_refusal(
+    job: Job, images: list[references.Reference], sending: Sending, failure: WanError
+) -> Sending | None:
+    """Return the request with URLs instead of data URIs, where the refusal can only mean those.
+
+    A refusal of a URL says that this URL is dead: a second request would meet the same link.
+    """
+    if sending.urls:
+        references.name_refused(failure, [images[index] for index in sending.urls])
+        if len(sending.urls) == len(images):
+            lessons.forget(*_request_kind(job))
         return None
-    _urls_only.add(job.endpoint.base_url)
-    return _build_request(job, images, as_urls=True)
+    if not images or job.settings.send_references != "auto":
+        return None
+    lessons.learn_urls_only(*_request_kind(job), job.clock())
+    alternative = _build_sending(job, images, as_urls=True)
+    return alternative if len(alternative.urls) == len(images) else None
 
 
 def _find_failure(job: Job, outcome: Outcome) -> WanError | None:

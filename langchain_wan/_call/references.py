@@ -22,7 +22,7 @@ from langchain_wan._net.messages import NotSent, Outcome, Reply
 from langchain_wan._storage.ids import IMAGE_ID, image_id
 from langchain_wan._storage.sources import read_source
 from langchain_wan._storage.storage import Storage
-from langchain_wan.errors import ImageReferenceError, StoreError
+from langchain_wan.errors import ImageReferenceError, StoreError, WanError
 from langchain_wan.models import GeneratedImage
 from langchain_wan.requests import InlineImage, describe_source
 from langchain_wan.settings import ReferenceUrls
@@ -180,6 +180,37 @@ def to_wire(references: Sequence[Reference], *, as_urls: bool, now: datetime) ->
         else:
             texts.append(Whole(f"data:{reference.mime_type};base64,{_base64(reference.data)}"))
     return texts
+
+
+def drop_internal_urls(references: Sequence[Reference], service: tuple[str, int] | None) -> list[Reference]:
+    """Return the references without the URLs that only this network reaches, where the bytes are there.
+
+    Args:
+        service: Host and port of the service if it runs on this machine.
+    """
+    allowed = frozenset() if service is None else frozenset({service})
+    return [
+        replace(reference, url=None)
+        if reference.data is not None and not _is_public(reference.url, allowed)
+        else reference
+        for reference in references
+    ]
+
+
+def _is_public(url: str | None, allowed: frozenset[tuple[str, int]]) -> bool:
+    try:
+        return url is not None and bool(parse_target(url, allowed=allowed))
+    except RefusedAddressError:
+        return False
+
+
+def name_refused(failure: WanError, references: Sequence[Reference]) -> None:
+    """Say in an error which of the input images can be meant: those that were sent as URLs."""
+    labels = [reference.label for reference in references if reference.label]
+    if labels:
+        failure.what += f" Sent as URL: {', '.join(labels)}."
+        short = ", ".join(map(_shorten, labels))
+        failure.advice = f"The service could not load the URL of {short}. Use another image, or tell the user."
 
 
 def _base64(data: bytes) -> str:

@@ -59,7 +59,7 @@ def read_refusal(reply: Reply, payload: Any) -> StatusError | None:
         request_id=find_request_id(reply, payload),
         retry_after=parse_retry_after(reply.headers, now=datetime.now(UTC)),
     )
-    error.data_uri_refused = refusal.data_uri_refused
+    error.input_url_refused = refusal.input_url_refused
     return error
 
 

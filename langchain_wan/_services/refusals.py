@@ -28,14 +28,15 @@ class Refusal:
         what: What happened.
         next_step: What to do next.
         advice: For the model; None means the advice of the class.
-        data_uri_refused: The service accepts images as URLs only, so the same request may be sent again with URLs.
+        input_url_refused: The service could not load what stands for a URL: a dead link; or, where all
+            input images were data URIs, those, so that the same request may be sent again with URLs.
     """
 
     error: type[StatusError]
     what: str
     next_step: str
     advice: str | None = None
-    data_uri_refused: bool = False
+    input_url_refused: bool = False
 
 
 _KEY = Refusal(
@@ -85,12 +86,12 @@ _IMAGE = Refusal(
     "Use a JPEG, PNG, BMP or WebP image with sides of 240 to 8000 pixels.",
     advice="The service could not use one of the input images. Use another image, or tell the user.",
 )
-_DATA_URI = Refusal(
+_INPUT_URL = Refusal(
     StatusError,
-    "The service could not read an input image that was sent as data instead of a URL.",
-    'Pass public URLs, or set send_references="url".',
+    "The service could not load an input image.",
+    "If it was sent as a URL, check that anybody can open it; if as data, pass a public URL.",
     advice="The service could not use one of the input images. Use another image, or tell the user.",
-    data_uri_refused=True,
+    input_url_refused=True,
 )
 
 # (status, code) -> refusal; None as status means any 4xx, or a 200 with an error in it.
@@ -155,7 +156,7 @@ REFUSALS: dict[tuple[int | None, str | None], Refusal] = {
     (None, "badrequest.inputdownloadfailed"): _IMAGE,
     (None, "invalidparameter"): _REQUEST,
     # What the upstream answers if an image is not a URL that it can fetch.
-    (400, "invalidurl"): _DATA_URI,
+    (400, "invalidurl"): _INPUT_URL,
     # By status alone, where the code says nothing.
     (401, None): _KEY,
     (403, None): _PERMISSION,
@@ -181,7 +182,7 @@ def find_refusal(status: int, code: str | None, message: str) -> Refusal | None:
         return exact
     if status == HTTPStatus.OK:  # an error in a 200: only its code counts, whatever status it usually comes with
         refusal = _find_by_code(name) or _find_by_code_of_any_status(name)
-        return None if refusal is None else replace(refusal, data_uri_refused=False)
+        return None if refusal is None else replace(refusal, input_url_refused=False)
     if not 400 <= status < 500 or status in AMBIGUOUS_STATUS:  # noqa: PLR2004  the 4xx range
         return None
     return _find_by_code(name) or REFUSALS.get((status, None)) or _REQUEST

@@ -189,7 +189,7 @@ def test_a_reference_error_has_a_reason_for_code() -> None:
 def test_a_status_error_carries_what_support_asks_for() -> None:
     error = StatusError("No.", status_code=422, code="odd", request_id="req-1", retry_after=2.5)
     assert (error.status_code, error.code, error.request_id, error.retry_after) == (422, "odd", "req-1", 2.5)
-    assert error.data_uri_refused is False
+    assert error.input_url_refused is False
 
 
 def test_an_uncertain_error_says_where_it_stopped() -> None:

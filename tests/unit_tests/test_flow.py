@@ -243,6 +243,20 @@ def test_a_service_that_refuses_data_uris_gets_urls_once_and_is_remembered() -> 
     assert script.sent[0]["messages"][0]["content"][0]["image_url"]["url"].startswith("data:")
 
 
+def test_that_data_uris_were_refused_is_forgotten_after_some_minutes() -> None:
+    store = WanStore()
+    url = "https://cdn.example.com/parent.png"
+    parent = Script([image_reply(url)], {url: [Reply(200, {}, png())]}).make(store=store).images[0]
+    script = Script([refusal(400, "InvalidURL"), *[image_reply(in_base64(png("blue"))) for _ in range(3)]])
+    script.make(parent.edit("make it blue"), store=store)
+    script.now += 500
+    script.make(parent.edit("make it blue"), store=store)
+    script.now += 101
+    script.make(parent.edit("make it blue"), store=store)
+    shown = [sent["messages"][0]["content"][0]["image_url"]["url"].partition(",")[0] for sent in script.sent]
+    assert shown == ["data:image/png;base64", url, url, "data:image/png;base64"]
+
+
 def test_references_go_as_urls_where_that_is_asked_for() -> None:
     store = WanStore()
     url = "https://cdn.example.com/parent.png"

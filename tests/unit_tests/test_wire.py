@@ -632,7 +632,7 @@ def test_the_data_inspection_of_a_download_is_not_moderation() -> None:
 
 
 def test_only_exact_refusals_say_that_data_uris_are_not_accepted() -> None:
-    marked = {key: row for key, row in REFUSALS.items() if row.data_uri_refused}
+    marked = {key: row for key, row in REFUSALS.items() if row.input_url_refused}
     assert marked
     assert all(status is not None and code for status, code in marked)
     assert not any(issubclass(row.error, ContentPolicyError) for row in marked.values())
@@ -655,7 +655,7 @@ def test_only_the_exact_refusal_of_data_uris_may_be_sent_again_with_urls(
     status: int, code: str | None, refused: bool
 ) -> None:
     error = refusal(status, {"error": {"code": code, "message": "The request URL is invalid."}})
-    assert getattr(error, "data_uri_refused", False) is refused
+    assert getattr(error, "input_url_refused", False) is refused
 
 
 def test_the_table_is_written_in_lower_case() -> None:
