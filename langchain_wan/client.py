@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Mapping
 from decimal import Decimal
@@ -21,6 +20,7 @@ from langchain_wan._net.endpoint import Endpoint
 from langchain_wan._net.messages import Outcome, Reply, WireRequest
 from langchain_wan._services.aisa_chat import BALANCE_PATH, read_balance
 from langchain_wan._storage.states import RESUMABLE_STATES
+from langchain_wan._text.logs import logger
 from langchain_wan.errors import NotSentError, WanError
 from langchain_wan.models import ImageResult
 from langchain_wan.requests import ImageRequest, invalid_request
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 Request = ImageRequest | str | Mapping[str, Any]
 
-logger = logging.getLogger("langchain_wan")
 BALANCE_TIMEOUT = 30.0
 MICRO = 10**6
 

@@ -32,6 +32,8 @@ from typing import Any, ClassVar, Literal, Self
 from langchain_core.exceptions import ModelError
 from langchain_core.tools import ToolException
 
+from langchain_wan._text.control_characters import escape_line, escape_text
+
 Charged = Literal["no", "maybe", "yes"]
 
 UNAVAILABLE = "Image generation is unavailable at the moment. Tell the user; calling again will not help."
@@ -77,14 +79,14 @@ class WanError(ToolException, ModelError, RuntimeError):
         operation_id: str | None = None,
         max_cost_usd: Decimal | None = None,
     ) -> None:
-        self.what, self.next_step = what.strip(), next_step.strip()
+        self.what, self.next_step = escape_line(what.strip()), escape_line(next_step.strip())
         self.charged: Charged = self.default_charged if charged is None else charged
-        self.advice = self.default_advice if advice is None else advice
-        self.code = code
+        self.advice = self.default_advice if advice is None else escape_text(advice)
+        self.code = None if code is None else escape_line(code)
         self.operation_id = operation_id
         self._max_cost_usd = max_cost_usd
         self._fixed_text: str | None = None  # instead of the text that is made of the attributes
-        super().__init__(what)
+        super().__init__(self.what)
 
     @property
     def max_cost_usd(self) -> Decimal | None:
@@ -291,6 +293,9 @@ class StoreError(WanError):
 class WanConfigurationError(ValueError):
     """The program is set up wrongly: a missing key, a bad `base_url`, a setting that can't work."""
 
+    def __init__(self, what: str) -> None:
+        super().__init__(escape_line(what))
+
 
 NOT_CHARGED: tuple[type[WanError], ...] = (
     NotSentError,
@@ -310,7 +315,10 @@ def error_to_json(error: WanError) -> dict[str, Any]:
 
 def error_from_json(values: Mapping[str, Any]) -> WanError:
     """Return the error that `error_to_json` described, or that format 1 of a store described with its whole text."""
-    attributes = dict(values["attributes"])
+    # What a store holds may be from an older version, or from somebody else's.
+    attributes = {
+        name: escape_text(value) if isinstance(value, str) else value for name, value in values["attributes"].items()
+    }
     cost = attributes.pop("max_cost_usd", None) or attributes.get("_max_cost_usd")
     attributes["_max_cost_usd"] = None if cost is None else Decimal(cost)
     if "text" in values:

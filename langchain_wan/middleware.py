@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -15,14 +14,13 @@ from langchain_core.messages import AnyMessage, HumanMessage
 from langchain_core.runnables.config import ensure_config
 
 from langchain_wan._concurrency.executor import in_thread
+from langchain_wan._text.logs import logger
 from langchain_wan._tool.conversation import Conversation, find_image_ids
 from langchain_wan._tool.messages import find_newest_human, read_messages
 from langchain_wan._tool.runtime import build_conversation, find_thread
 from langchain_wan.errors import StoreError
 from langchain_wan.store import WanStore
 from langchain_wan.tools import WanImageTool
-
-logger = logging.getLogger("langchain_wan")
 
 INTRODUCTION = "These are the newest images, made small:"
 

@@ -27,6 +27,7 @@ from pydantic import (
 )
 
 from langchain_wan._media.blocks import block_source, is_image_block
+from langchain_wan._text.control_characters import has_control
 from langchain_wan.errors import InvalidImageRequestError
 
 if TYPE_CHECKING:
@@ -59,6 +60,12 @@ def _check_text(text: str, longest: int) -> str:
     except UnicodeEncodeError:
         raise ValueError("it contains a lone surrogate, which no encoding can send") from None
     return text
+
+
+def _check_id(name: str) -> str:
+    if has_control(name):
+        raise ValueError("an id is one line, without control characters")
+    return name
 
 
 Prompt = Annotated[StrictStr, AfterValidator(_check_prompt)]
@@ -98,7 +105,7 @@ class ImageRequest(BaseModel):
         Annotated[StrictStr, AfterValidator(lambda text: _check_text(text, MAX_NEGATIVE_PROMPT))] | None
     ) = None
     extra_body: dict[str, Any] = Field(default_factory=dict)
-    operation_id: Annotated[StrictStr, Field(min_length=1, max_length=200)] | None = None
+    operation_id: Annotated[StrictStr, Field(min_length=1, max_length=200), AfterValidator(_check_id)] | None = None
     metadata: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("images", mode="before")

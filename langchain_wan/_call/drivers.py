@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -18,13 +17,13 @@ from langchain_wan._net import send
 from langchain_wan._net.download import Download
 from langchain_wan._net.endpoint import Endpoint
 from langchain_wan._net.messages import Outcome, WireRequest
+from langchain_wan._text.logs import logger
 from langchain_wan.models import WanEvent
 from langchain_wan.settings import WanSettings
 
 T = TypeVar("T")
 Watcher = Callable[[WanEvent], object]
 
-logger = logging.getLogger("langchain_wan")
 DOWNLOADS = 8  # at once, for one answer
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from decimal import Decimal
@@ -17,6 +16,7 @@ from langchain_wan._call.steps import Flow, Work
 from langchain_wan._concurrency.callbacks import complete
 from langchain_wan._storage.money import to_nano
 from langchain_wan._storage.operations import Claim, ClaimResult, Limit, Operation
+from langchain_wan._text.logs import logger
 from langchain_wan.budget import Budget, over_budget
 from langchain_wan.errors import (
     BLOCKED_UNTIL_SETTLED,
@@ -27,8 +27,6 @@ from langchain_wan.errors import (
     WanError,
     error_to_json,
 )
-
-logger = logging.getLogger("langchain_wan")
 
 
 def claim_operation(job: Job, fingerprint: str) -> Flow[Operation | None]:

@@ -7,6 +7,8 @@ import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from langchain_wan._text.control_characters import escape_text
+
 _FONT = "font-family:system-ui,sans-serif"
 _GALLERY = f"display:flex;flex-wrap:wrap;gap:12px;align-items:flex-start;{_FONT}"
 _CARD = "margin:0;max-width:260px"
@@ -49,7 +51,7 @@ def gallery(title: str, cards: Iterable[Card]) -> str:
     """Return a gallery as an HTML fragment."""
     figures = "".join(figure(card, _CARD) for card in cards)
     return (
-        f'<div style="{_FONT};margin-bottom:8px;overflow-wrap:anywhere">{html.escape(title)}</div>'
+        f'<div style="{_FONT};margin-bottom:8px;overflow-wrap:anywhere">{_escape(title)}</div>'
         f'<div style="{_GALLERY}">{figures}</div>'
     )
 
@@ -64,7 +66,7 @@ def tree(branch: Branch) -> str:
 
 def figure(card: Card, style: str) -> str:
     """Return one image with its caption as an HTML fragment."""
-    lines = "".join(f"<div>{html.escape(line)}</div>" for line in (card.caption, card.details) if line)
+    lines = "".join(f"<div>{_escape(line)}</div>" for line in (card.caption, card.details) if line)
     parents = "".join(_picture(data, name, _PARENT, "not stored") for data, name in card.parents)
     made_from = f'<div style="{_PARENTS}">from {parents}</div>' if parents else ""
     return (
@@ -74,10 +76,14 @@ def figure(card: Card, style: str) -> str:
 
 
 def _picture(data: bytes | None, text: str, style: str, note: str) -> str:
-    label = html.escape(text)
+    label = _escape(text)
     if data is None:
-        return f'<div title="{label}" style="{_GONE}">{html.escape(note)}</div>'
+        return f'<div title="{label}" style="{_GONE}">{_escape(note)}</div>'
     return f'<img alt="{label}" title="{label}" src="{inline(data)}" style="{style}">'
+
+
+def _escape(text: str) -> str:
+    return html.escape(escape_text(text))
 
 
 def inline(data: bytes) -> str:
@@ -136,14 +142,14 @@ class Picture:
 def contact_sheet(title: str, summary: str, pictures: Iterable[Picture]) -> str:
     """Return the page."""
     figures = "\n".join(_figure(picture) for picture in pictures)
-    return PAGE.format(title=html.escape(title), summary=html.escape(summary), figures=figures)
+    return PAGE.format(title=_escape(title), summary=_escape(summary), figures=figures)
 
 
 def _figure(picture: Picture) -> str:
-    prompt, details = html.escape(picture.prompt), html.escape(picture.details)
+    prompt, details = _escape(picture.prompt), _escape(picture.details)
     if picture.preview is None:
-        content = f'<div class="none">{html.escape(picture.note)}</div>'
+        content = f'<div class="none">{_escape(picture.note)}</div>'
     else:
         image = f'<img loading="lazy" alt="{prompt}" src="{inline(picture.preview)}">'
-        content = f'<a href="{html.escape(picture.file)}">{image}</a>'
+        content = f'<a href="{_escape(picture.file)}">{image}</a>'
     return f"<figure>{content}<figcaption>{prompt}<br><small>{details}</small></figcaption></figure>"

@@ -6,13 +6,15 @@ import re
 from functools import lru_cache
 from typing import Any
 
+from langchain_wan._text.control_characters import remove_control
+
 MAX_READ = 2000  # characters of a foreign text that are cleaned at all
 MAX_SHOWN = 200
 
 
 def clean_text(text: str) -> str:
     """Return a foreign text as one line for an error: no HTML, URL, address or key, and at most 200 characters."""
-    text = text[:MAX_READ]
+    text = remove_control(text[:MAX_READ])
     if re.search(r"<\s*(!doctype|html|head|body|\?xml)", text, re.IGNORECASE):
         return ""
     for pattern, replacement in _replacements():
@@ -41,9 +43,12 @@ def _replacements() -> tuple[tuple[re.Pattern[str], str], ...]:
 
 
 def make_storable(value: Any, depth: int = 10) -> Any:
-    """Return a value of an answer that every file and message can contain: not too deep, and no lone surrogates."""
+    """Return a value of an answer that every database, message and terminal can contain.
+
+    It is not too deep, and its texts hold no control characters except line feeds and tabs.
+    """
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
+        return remove_control(value)
     if not isinstance(value, dict | list):
         return value
     if depth == 0:

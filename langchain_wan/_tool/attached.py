@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import logging
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from langchain_wan._media import data_uri, decode, formats
 from langchain_wan._media.blocks import block_source
 from langchain_wan._net.addresses import is_well_formed
 from langchain_wan._storage.ids import IMAGE_ID
+from langchain_wan._text.logs import logger
 from langchain_wan._tool.messages import Message
 from langchain_wan._tool.uploads import Attachment, Numbered, find_meanings, number_attachments
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 Source = str | bytes | None
 
-logger = logging.getLogger("langchain_wan")
 
 SEEN_MESSAGES = 100  # the newest message ids by which a conversation is recognised
 AT = "at "  # before a URL, which a client writes: it must not be taken for an id

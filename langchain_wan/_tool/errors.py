@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,11 +10,10 @@ from langchain_core.messages import ToolMessage
 from langchain_core.tools import ToolException
 from pydantic import ValidationError
 
+from langchain_wan._text.logs import logger
 from langchain_wan._tool.current_call import find_current_call
 from langchain_wan.errors import InvalidImageRequestError, WanError
 from langchain_wan.requests import invalid_request
-
-logger = logging.getLogger("langchain_wan")
 
 
 def advice_for_model(error: ToolException) -> str:

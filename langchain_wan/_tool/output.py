@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeAlias, cast
 
 from langchain_wan._call.names import UPLOAD, ImageNames
 from langchain_wan._concurrency.callbacks import complete
+from langchain_wan._text.logs import logger
 from langchain_wan.errors import StoreError
 from langchain_wan.models import ImageResult
 from langchain_wan.requests import ImageRequest
 
-logger = logging.getLogger("langchain_wan")
 Content: TypeAlias = str | list[dict[str, Any]]
 ReturnToModel: TypeAlias = str | Callable[[ImageResult], Content | Awaitable[Content]]
 THUMBNAIL_SIDE = 512  # pixels of the longer side

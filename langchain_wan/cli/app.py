@@ -5,11 +5,15 @@ Exit codes: 0; 1 where the service, the budget or the store said no; 2 for a wro
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from langchain_wan._text.control_characters import escape_text
 from langchain_wan.cli.balance import balance
 from langchain_wan.cli.generate import generate
 from langchain_wan.cli.history import history
@@ -17,7 +21,33 @@ from langchain_wan.cli.resolve import resolve
 from langchain_wan.cli.resume import resume
 from langchain_wan.cli.sandbox import serve
 
-app = typer.Typer(help="Make and edit images with Wan 2.7.", no_args_is_help=True, add_completion=False)
+
+class SafeGroup(TyperGroup):
+    """The command, whose complaints about a command line quote it with its control characters escaped."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Read the options before a command."""
+        with _escaping_complaints():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Read the options of a command, and run it."""
+        with _escaping_complaints():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _escaping_complaints() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        # click's errors, which newer versions of typer bring along themselves
+        if isinstance(message := getattr(error, "message", None), str):
+            error.message = escape_text(message)  # type: ignore[attr-defined]  # it has one
+        raise
+
+
+app = typer.Typer(cls=SafeGroup, help="Make and edit images with Wan 2.7.", no_args_is_help=True, add_completion=False)
 for command in (generate, history, resume, resolve, balance):
     app.command()(command)
 app.command("sandbox")(serve)

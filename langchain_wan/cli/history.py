@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from langchain_wan._text.control_characters import escape_line
 from langchain_wan.cli.options import Folder
 from langchain_wan.cli.output import err, out, report_errors
 from langchain_wan.cli.shell_advice import DEFAULT_FOLDER
@@ -33,5 +34,6 @@ def history(
         when = entry.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
         state = entry.state if entry.service.startswith("https:") else f"{entry.state} (sandbox)"
         images, parents = "\n".join(entry.images), "\n".join(entry.parents)
-        table.add_row(when, state, f"${entry.cost_usd:f}", images, parents, Text(" ".join(entry.prompt.split())))
+        prompt = Text(escape_line(" ".join(entry.prompt.split())))
+        table.add_row(when, state, f"${entry.cost_usd:f}", images, parents, prompt)
     out.print(table)

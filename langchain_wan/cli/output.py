@@ -7,22 +7,40 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from langchain_wan._media.formats import EXTENSIONS
+from langchain_wan._text.control_characters import escape_line, escape_text
+from langchain_wan._text.logs import logger
 from langchain_wan.cli.shell_advice import DEFAULT_FOLDER, name_store, to_shell_advice
 from langchain_wan.errors import ImageReferenceError, InvalidImageRequestError, WanConfigurationError, WanError
 from langchain_wan.models import GeneratedImage, ImageResult
 
+
+class SafeConsole(Console):
+    """A console on which texts can't control the terminal; what rich itself sends to it is no text."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Escape a text before it is laid out."""
+        return super().render_str(escape_text(text), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Escape what came by another way, such as a `Text`."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=escape_text(segment.text))
+
+
 BAD_USAGE = (InvalidImageRequestError, ImageReferenceError, WanConfigurationError)
 # A terminal wraps at words; a pipe gets whole lines.
-out = Console(markup=False, width=None if sys.stdout.isatty() else 500)
-err = Console(stderr=True, markup=False, highlight=False, width=None if sys.stderr.isatty() else 10_000)
+out = SafeConsole(markup=False, width=None if sys.stdout.isatty() else 500)
+err = SafeConsole(stderr=True, markup=False, highlight=False, width=None if sys.stderr.isatty() else 10_000)
 
 
 def save_image(image: GeneratedImage, folder: Path) -> Path:
@@ -39,7 +57,7 @@ def print_result(result: ImageResult, files: list[Path]) -> None:
     total = len(result.images) + len(result.failures)
     for image, file in zip(result.images, files, strict=True):
         cost = (result.cost_usd / total).normalize()
-        table.add_row(image.id, Text(str(file)), f"{image.width}x{image.height}", f"${cost:f}")
+        table.add_row(image.id, Text(escape_line(str(file))), f"{image.width}x{image.height}", f"${cost:f}")
     out.print(table)
     for adjustment in result.adjustments:
         err.print(adjustment)
@@ -55,7 +73,7 @@ def show_spinner(text: str) -> Iterator[None]:
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True) as progress:
-        progress.add_task(text, total=None)
+        progress.add_task(escape_line(text), total=None)
         yield
 
 
@@ -77,7 +95,7 @@ def report_errors(folder: Path = DEFAULT_FOLDER) -> Iterator[None]:
     Args:
         folder: The store that the command works with.
     """
-    printer, logger = _WarningPrinter(folder), logging.getLogger("langchain_wan")
+    printer = _WarningPrinter(folder)
     logger.addHandler(printer)
     try:
         yield

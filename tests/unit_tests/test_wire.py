@@ -989,7 +989,7 @@ def test_a_foreign_text_is_one_line_of_at_most_200_characters() -> None:
     text = clean_text("a\r\n\x1b[31mb\x00\u2028c\ud800 " + "word " * 100)
     assert text.isprintable()
     assert len(text) == 200
-    assert text.startswith("a [31mb c word")
+    assert text.startswith("a b c word")
     assert text.endswith("…")
 
 

@@ -1,0 +1,1 @@
+"""Text on its way to people: what a terminal, a log or a page may hold."""
