@@ -151,8 +151,8 @@ class WanStore:
     def resolve(self, operation_id: str, outcome: Literal["charged", "not_charged"]) -> None:
         """Settle a call whose outcome was unknown, after a look at the account.
 
-        An identical request may then be sent again. `"charged"` counts its full price in its budget, `"not_charged"`
-        nothing.
+        `"charged"` counts its full price in its budget, `"not_charged"` nothing. An identical request may then be sent
+        again; under the id of a charged one it is refused, and needs a new id.
 
         Raises:
             ValueError: There is no such call, or it is not unresolved.

@@ -18,9 +18,16 @@ from langchain_wan._call.settlement import build_interrupted, claim_operation, g
 from langchain_wan._call.steps import Flow, SendAll, Sleep, Work
 from langchain_wan._net.messages import Outcome
 from langchain_wan._services.catalog import price_usd
+from langchain_wan._storage.money import to_usd
 from langchain_wan._storage.operations import Operation
 from langchain_wan._storage.states import RESUMABLE_STATES
-from langchain_wan.errors import InvalidImageRequestError, WanError, error_from_json, error_to_json
+from langchain_wan.errors import (
+    InvalidImageRequestError,
+    PaidButNotRetrievedError,
+    WanError,
+    error_from_json,
+    error_to_json,
+)
 from langchain_wan.models import ImageResult
 
 POLL_INTERVAL = 0.05  # seconds between two looks at an operation that another worker carries out
@@ -134,6 +141,9 @@ def _use_existing(job: Job, fingerprint: str, operation: Operation) -> Flow[Imag
             if acquired:
                 result = yield from resume_operation(job, operation)
                 return result.model_copy(update={"replayed": True})
+        elif operation.state == "charged":
+            result = yield Work(partial(_load_settled, job, operation))
+            return result.model_copy(update={"replayed": True})
         elif operation.state == "sending":  # its process died while the request was on the way
             error = error_to_json(build_interrupted(job))
             yield Work(partial(ledger.fail, operation.service, operation.id, "uncertain", error, owner=operation.owner))
@@ -141,6 +151,23 @@ def _use_existing(job: Job, fingerprint: str, operation: Operation) -> Flow[Imag
             raise _build_error(job, operation)
         operation = (yield Work(partial(ledger.operation, operation.service, operation.id))) or operation
     raise build_interrupted(job)  # another worker still owns it and will record the outcome
+
+
+def _load_settled(job: Job, operation: Operation) -> ImageResult:
+    """Return the images that came before an operation was settled as charged.
+
+    Raises:
+        PaidButNotRetrievedError: None came, and nothing is left to fetch.
+    """
+    if operation.result is not None and operation.result["images"]:
+        return job.storage.load_result(operation)
+    raise PaidButNotRetrievedError(
+        "This operation was settled as charged, and it has no image.",
+        next_step="To pay for another try, use a new operation_id.",
+        advice="This call was charged, and its image is lost. Tell the user, and ask before making it again.",
+        operation_id=operation.id,
+        max_cost_usd=to_usd(operation.cost_nano),
+    )
 
 
 def _build_error(job: Job, operation: Operation) -> WanError:

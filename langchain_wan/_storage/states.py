@@ -67,7 +67,7 @@ STATES: dict[State, StateRow] = {
     "partial": StateRow("some images are missing", "counted", "`resume`", is_open=True),
     "refused": StateRow("certainly not charged", "released", "the id is free"),
     "uncertain": StateRow("the outcome is unknown", "held", "`resolve`", is_open=True),
-    "charged": StateRow("resolved as charged, with nothing to fetch", "counted", "-"),
+    "charged": StateRow("resolved as charged, with nothing to fetch", "counted", "nobody: a new try needs a new id"),
 }
 
 RUNNING_STATES = frozenset(state for state, row in STATES.items() if row.is_running)

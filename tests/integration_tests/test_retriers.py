@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import ToolRetryMiddleware
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.types import RetryPolicy as GraphRetryPolicy
 
-from langchain_wan import WanImageGenerator, WanImageTool, WanStore, errors
-from tests.support.fault_server import KEY, FaultServer, silence
+from langchain_wan import ImageRequest, WanImageGenerator, WanImageTool, WanStore, errors
+from tests.support.entrances import build_graph
+from tests.support.fault_server import KEY, FaultServer, answer, drop, reply, silence
+from tests.support.images import data_uri, png
 from tests.support.scripted_model import ScriptedChatModel, calls
+from tests.support.services import build_client
+
+GOOD = reply(200, answer(data_uri()))
 
 
 def invoked(runnable: Any, value: Any, asynchronous: bool, config: Any = None) -> Any:
@@ -102,3 +109,69 @@ def test_one_users_uncertain_call_does_not_stop_another_user(asynchronous: bool)
             agent = create_agent(model, tools=[tool], checkpointer=InMemorySaver())
             invoked(agent, {"messages": [HumanMessage("a fox")]}, asynchronous, {"configurable": {"thread_id": thread}})
         assert len(server.posts) == 2
+
+
+def test_a_call_that_was_settled_as_charged_says_so_and_what_to_do(generate: Any, store: WanStore) -> None:
+    request = ImageRequest(prompt="a fox", operation_id="mine")
+    with FaultServer(drop, GOOD) as server:
+        client = build_client(server, store=store)
+        with pytest.raises(errors.PaymentUncertainError):
+            generate(client, request)
+        store.resolve("mine", "charged")
+        for _ in range(2):
+            with pytest.raises(errors.PaidButNotRetrievedError) as caught:
+                generate(client, request)
+            assert str(caught.value) == (
+                "This operation was settled as charged, and it has no image. It was charged ($0.030). To pay for "
+                "another try, use a new operation_id. Operation: mine."
+            )
+        assert len(server.posts) == 1
+        assert generate(client, request.model_copy(update={"operation_id": "again"})).images
+        assert generate(client, "a fox").images
+        assert len(server.posts) == 3
+
+
+def test_a_graph_that_goes_on_after_its_call_was_settled_as_charged_tells_the_user(asynchronous: bool) -> None:
+    thread: Any = {"configurable": {"thread_id": "1"}}
+    failures = [ConnectionError("the database is away")]
+    with FaultServer(drop, GOOD) as server:
+        store = WanStore()
+        node = ToolNode([WanImageTool(**settings(server, store=store))])
+
+        async def tools(state: Any, config: RunnableConfig) -> Any:
+            done = await node.ainvoke(state, config)
+            if failures:
+                raise failures.pop()
+            return done
+
+        def blocking_tools(state: Any, config: RunnableConfig) -> Any:
+            done = node.invoke(state, config)
+            if failures:
+                raise failures.pop()
+            return done
+
+        graph = build_graph(tools if asynchronous else blocking_tools, checkpointer=InMemorySaver())
+        state = {"messages": [HumanMessage("x"), calls({"prompt": "a fox"})]}
+        with pytest.raises(ConnectionError):
+            invoked(graph, state, asynchronous, thread)
+        (lost,) = store.unfinished()
+        store.resolve(lost.operation_id, "charged")
+        again = invoked(graph, None, asynchronous, thread)["messages"][-1]
+        assert again.artifact["error"]["charged"] == "yes"
+        assert again.content == (
+            "This call was charged, and its image is lost. Tell the user, and ask before making it again."
+        )
+        assert len(server.posts) == 1
+
+
+def test_images_that_came_before_a_call_was_settled_are_returned_again(generate: Any, tmp_path: Path) -> None:
+    request = ImageRequest(prompt="a fox", n=2, operation_id="mine")
+    with FaultServer(files={"/a.png": reply(200, png()), "/b.png": reply(503)}) as server:
+        server._script = [reply(200, answer(f"{server.origin}/a.png", f"{server.origin}/b.png"))]
+        client = build_client(server, store=WanStore(tmp_path))
+        first = generate(client, request)
+        client.store.resolve("mine", "charged")
+        again = generate(client, request)
+        assert again.replayed
+        assert [image.id for image in again.images] == [image.id for image in first.images]
+        assert len(server.posts) == 1
