@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from langchain_wan._call.drivers import AsyncDriver, Driver, Watcher
 from langchain_wan._call.flow import generation
@@ -16,7 +16,7 @@ from langchain_wan._call.job import Call, Job
 from langchain_wan._call.resumption import resume_operation
 from langchain_wan._call.settlement import give_up
 from langchain_wan._concurrency.executor import in_thread
-from langchain_wan._net.endpoint import Endpoint
+from langchain_wan._net.endpoint import Endpoint, parse_base_url
 from langchain_wan._net.messages import Outcome, Reply, WireRequest
 from langchain_wan._services.aisa_chat import BALANCE_PATH, read_balance
 from langchain_wan._storage.states import RESUMABLE_STATES
@@ -92,33 +92,34 @@ class WanClient(WanSettings):
             raise
 
     def resume(self) -> list[ImageResult]:
-        """Fetch the images that were paid for and not retrieved; sends no paid request.
+        """Fetch the images that were paid for and not retrieved; needs no key and sends no paid request.
+
+        Those of a sandbox are fetched only from the sandbox that the settings name. An operation that can't be
+        resumed is logged as a warning.
 
         Returns:
             The results that are complete, or more complete, now.
         """
-        endpoint = self.endpoint()
         results = []
-        for job, operation in self._resumable(endpoint):
-            if not self.store._storage.ledger.acquire_for_resume(operation.service, operation.id):
-                continue
+        for operation in self._resumable():
             try:
-                results.append(Driver(self, endpoint, None).run(resume_operation(job, operation)))
-            except WanError as error:
-                logger.warning("operation %s could not be resumed: %s", operation.id, error)
+                if self.store._storage.ledger.acquire_for_resume(operation.service, operation.id):
+                    job = self._resume_job(operation)
+                    results.append(Driver(self, job.endpoint, None).run(resume_operation(job, operation)))
+            except Exception as error:  # noqa: BLE001  one lost operation must not keep the others from being fetched
+                _warn_not_resumed(operation, error)
         return results
 
     async def aresume(self) -> list[ImageResult]:
         """Do what `resume` does without blocking the event loop."""
-        endpoint = self.endpoint()
         results = []
-        for job, operation in await in_thread(self._resumable, endpoint):
-            if not await in_thread(self.store._storage.ledger.acquire_for_resume, operation.service, operation.id):
-                continue
+        for operation in await in_thread(self._resumable):
             try:
-                results.append(await AsyncDriver(self, endpoint, None).run(resume_operation(job, operation)))
-            except WanError as error:
-                logger.warning("operation %s could not be resumed: %s", operation.id, error)
+                if await in_thread(self.store._storage.ledger.acquire_for_resume, operation.service, operation.id):
+                    job = self._resume_job(operation)
+                    results.append(await AsyncDriver(self, job.endpoint, None).run(resume_operation(job, operation)))
+            except Exception as error:  # noqa: BLE001  one lost operation must not keep the others from being fetched
+                _warn_not_resumed(operation, error)
         return results
 
     def balance(self) -> Decimal:
@@ -148,15 +149,22 @@ class WanClient(WanSettings):
         _give_up_calls_of_closed_loops()
         return Job(request, self, self.endpoint(), call or Call(), time.monotonic)
 
-    def _resumable(self, endpoint: Endpoint) -> list[tuple[Job, Operation]]:
-        jobs = []
-        for operation in self.store._storage.ledger.operations(states=RESUMABLE_STATES, scope=self.store.scope or None):
-            facts = operation.request
-            request = ImageRequest(prompt=facts["prompt"], n=facts["n"], metadata=facts["metadata"])
-            job = Job(request, self, endpoint, Call(scope=operation.scope), time.monotonic)
-            if operation.service == endpoint.base_url:
-                jobs.append((job, operation))
-        return jobs
+    def _resumable(self) -> list[Operation]:
+        service, _ = self._read_address()
+        operations = self.store._storage.ledger.operations(states=RESUMABLE_STATES, scope=self.store.scope or None)
+        return [
+            operation
+            for operation in operations
+            if operation.service == service or not operation.request.get("sandbox", False)
+        ]
+
+    def _resume_job(self, operation: Operation) -> Job:
+        facts = operation.request
+        # Not validated: a later version may have stricter rules than the one that paid.
+        request = ImageRequest.model_construct(prompt=facts["prompt"], n=facts["n"], metadata=facts["metadata"])
+        _, loopback = parse_base_url(operation.service)
+        endpoint = Endpoint(operation.service, SecretStr(""), loopback)  # downloads need no key
+        return Job(request, self, endpoint, Call(scope=operation.scope), time.monotonic)
 
 
 def _give_up_calls_of_closed_loops() -> None:
@@ -169,6 +177,11 @@ def _give_up_calls_of_closed_loops() -> None:
 def _ended_in_background(task: asyncio.Task[Any]) -> None:
     if not task.cancelled() and task.exception() is not None:
         logger.warning("a cancelled call ended in the background: %s", task.exception())
+
+
+def _warn_not_resumed(operation: Operation, error: Exception) -> None:
+    reason = error if isinstance(error, WanError) else type(error).__name__
+    logger.warning("operation %s could not be resumed: %s", operation.id, reason)
 
 
 def _dollars(outcome: Outcome) -> Decimal:

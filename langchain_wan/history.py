@@ -72,6 +72,7 @@ class HistoryEntry:
         cost_usd: Dollars charged; what may have been charged at most, until that is known.
         images: Ids of the images made.
         parents: Ids of the input images.
+        is_sandbox: Whether the sandbox answered, which charges nothing.
     """
 
     operation_id: str
@@ -84,3 +85,4 @@ class HistoryEntry:
     images: list[str]
     parents: list[str]
     created_at: datetime
+    is_sandbox: bool = False

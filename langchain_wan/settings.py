@@ -46,6 +46,13 @@ def _price(value: Decimal) -> Decimal:
     return value
 
 
+def _is_key_of_sandbox(key: str) -> bool:
+    # No account has this key, so that a proxy on this machine could not charge anything either.
+    from langchain_wan.sandbox.aisa import Aisa
+
+    return key == Aisa.api_key
+
+
 class WanSettings(BaseModel):
     """What a tool, a generator and a client have in common.
 
@@ -106,7 +113,7 @@ class WanSettings(BaseModel):
         Raises:
             WanConfigurationError: One is missing, or can't be used.
         """
-        base_url, loopback = parse_base_url(self.base_url or os.environ.get(URL_VARIABLE) or DEFAULT_BASE_URL)
+        base_url, loopback = self._read_address()
         setting = self.api_key if self.api_key is not None else os.environ.get(KEY_VARIABLE, "")
         key = setting if isinstance(setting, SecretStr) else SecretStr(setting)
         text = key.get_secret_value()
@@ -117,7 +124,10 @@ class WanSettings(BaseModel):
             )
         if not all("!" <= char <= "~" for char in text):
             raise WanConfigurationError("The API key contains whitespace or non-ASCII characters; nothing was sent.")
-        return Endpoint(base_url, key, loopback)
+        return Endpoint(base_url, key, loopback, is_sandbox=loopback is not None and _is_key_of_sandbox(text))
+
+    def _read_address(self) -> tuple[str, tuple[str, int] | None]:
+        return parse_base_url(self.base_url or os.environ.get(URL_VARIABLE) or DEFAULT_BASE_URL)
 
     def __getstate__(self) -> dict[Any, Any]:
         """Pickle without the key: the other process reads it from its environment."""

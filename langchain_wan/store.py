@@ -263,4 +263,5 @@ def _build_entry(operation: Operation) -> HistoryEntry:
         images=images,
         parents=request["parents"],
         created_at=datetime.fromtimestamp(operation.created_at, UTC),
+        is_sandbox=request.get("sandbox", False),
     )

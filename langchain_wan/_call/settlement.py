@@ -81,6 +81,7 @@ def _build_claim(job: Job, fingerprint: str, limit: Limit | None) -> Claim:
             "n": job.request.n,
             "parents": job.parents,
             "metadata": job.request.metadata,
+            "sandbox": job.endpoint.is_sandbox,
         },
         limit=limit,
     )

@@ -19,11 +19,13 @@ class Endpoint:
         base_url: Without a slash at its end; also the name of the service in the ledger.
         api_key: Sent to this base URL only.
         loopback: Host and port of the service if it runs on this machine, else None.
+        is_sandbox: Whether the sandbox answers, which charges nothing.
     """
 
     base_url: str
     api_key: SecretStr
     loopback: tuple[str, int] | None
+    is_sandbox: bool = False
 
 
 def parse_base_url(text: str) -> tuple[str, tuple[str, int] | None]:

@@ -28,7 +28,7 @@ class Claim:
         fingerprint: Identical requests have the same.
         turn: Which human message the call answers; empty outside a conversation.
         named_by_caller: The id was chosen by the caller, so an identical request under another id may go ahead.
-        request: What `history` and `resume` show: model, prompt, n, parents, metadata.
+        request: What `history` and `resume` show: model, prompt, n, parents, metadata, whether the sandbox answers.
     """
 
     service: str
