@@ -14,10 +14,8 @@ FOLDER = Path(__file__).parent
 
 
 def execute(path: Path, folder: Path) -> Any:
-    """Run a notebook in its own folder and return it; an error in a cell is raised."""
+    """Run a notebook in a folder and return it; an error in a cell is raised."""
     notebook = nbformat.read(path, as_version=4)
-    for name in ("fake_model.py",):
-        (folder / name).write_text((FOLDER / name).read_text(encoding="utf-8"), encoding="utf-8")
     NotebookClient(
         notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": folder}}
     ).execute()

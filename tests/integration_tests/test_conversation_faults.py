@@ -243,7 +243,7 @@ class TestMiddleware:
         model = ScriptedChatModel(script=[calls({"prompt": "a fox"}), AIMessage("Done.")])
         agent = create_agent(model, tools=[tool], middleware=[WanImageMiddleware()])
         done = talk(agent, "A fox.", {"configurable": {"user": "anna"}})
-        assert [label for label, _ in seen_images(model._seen[-1])] == [f"{ids_in(done['messages'])[0]}:"]
+        assert [label for label, _ in seen_images(model.received[-1])] == [f"{ids_in(done['messages'])[0]}:"]
 
     @pytest.mark.parametrize("scope", ["thread", "store", lambda runtime: runtime.config["configurable"]["user"]])
     def test_a_supervisor_shows_the_names_of_its_sub_agents_tool(self, scope: Any, sandbox: Sandbox) -> None:
@@ -264,7 +264,7 @@ class TestMiddleware:
         agent = create_agent(model, tools=[edit], middleware=middleware, checkpointer=InMemorySaver())
         done = agent.invoke({"messages": [attached(png())]}, {"configurable": {"thread_id": "1", "user": "anna"}})
         made = str(done["messages"][2].content)
-        assert [label for label, _ in seen_images(model._seen[-1])] == ["upload_1:", f"{made}:"]
+        assert [label for label, _ in seen_images(model.received[-1])] == ["upload_1:", f"{made}:"]
 
     def test_what_either_of_two_tools_made_is_shown(self, sandbox: Sandbox) -> None:
         fast = WanImageTool(**access(sandbox, store=WanStore()), name="fast")
@@ -279,7 +279,9 @@ class TestMiddleware:
                 ]
             }
         )
-        assert [label for label, _ in seen_images(model._seen[-1])] == [f"{name}:" for name in ids_in(done["messages"])]
+        assert [label for label, _ in seen_images(model.received[-1])] == [
+            f"{name}:" for name in ids_in(done["messages"])
+        ]
 
 
 def test_all_forms_of_an_image_are_one_image_with_a_number_each() -> None:

@@ -26,7 +26,7 @@ def messages(sandbox: Sandbox) -> list[BaseMessage]:
     model = ScriptedChatModel(script=[calls({"prompt": "x", "images": ["upload_1"]}), AIMessage("Done.")])
     agent = create_agent(model, tools=[WanImageTool(**access(sandbox))], middleware=[WanImageMiddleware()])
     agent.invoke({"messages": [attached(png())]})
-    return model._seen[-1]
+    return model.received[-1]
 
 
 def payload(model: BaseChatModel, messages: list[BaseMessage]) -> Any:

@@ -92,7 +92,7 @@ def test_the_blocks_about_agents_run_as_they_stand(service: Sandbox, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("page", "file", "count"), [("agents.md", "test_my_agent.py", 4), ("sandbox.md", "test_pictures.py", 2)]
+    ("page", "file", "count"), [("agents.md", "test_my_agent.py", 5), ("sandbox.md", "test_pictures.py", 2)]
 )
 def test_the_tests_that_a_page_shows_pass(page: str, file: str, count: int, tmp_path: Path) -> None:
     (text,) = [text for _, title, text in blocks_of(page) if title == file]

@@ -57,7 +57,7 @@ def test_the_newest_images_are_shown_and_the_state_keeps_names_only(ask: Ask, to
     agent = create_agent(model, tools=[tool], middleware=[WanImageMiddleware()])
     done = ask(agent, HumanMessage("A fox at night."))
     first, second, night = ids_in(done["messages"])
-    before, between, after = model._seen
+    before, between, after = model.received
     assert seen_images(before) == []
     assert seen_images(between) == [(f"{first}:", (512, 512)), (f"{second}:", (512, 512))]
     assert seen_images(after) == [(f"{second}:", (512, 512)), (f"{night}:", (512, 512))]
@@ -70,8 +70,8 @@ def test_how_many_and_how_large_can_be_chosen(ask: Ask, tool: WanImageTool) -> N
     model = ScriptedChatModel(script=[calls({"prompt": "a fox", "n": 4}), AIMessage("Done.")])
     agent = create_agent(model, tools=[tool], middleware=[WanImageMiddleware(show_last=3, max_side=64)])
     done = ask(agent, HumanMessage("Foxes."))
-    assert seen_images(model._seen[-1]) == [(f"{name}:", (64, 64)) for name in ids_in(done["messages"])[1:]]
-    thumbnails = model._seen[-1][-1].content
+    assert seen_images(model.received[-1]) == [(f"{name}:", (64, 64)) for name in ids_in(done["messages"])[1:]]
+    thumbnails = model.received[-1][-1].content
     assert len(json.dumps(thumbnails)) < 20_000
 
 
@@ -82,12 +82,12 @@ def test_uploads_stand_under_their_names(ask: Ask, tool: WanImageTool) -> None:
     broken = {"type": "image", "file_id": "file-1"}
     said = HumanMessage([*attached(png("red")).content, *attached(png("blue")).content[1:], broken])
     done = ask(agent, said)
-    blocks: Any = model._seen[0][0].content
+    blocks: Any = model.received[0][0].content
     labels = [block["text"] for block in blocks if block["type"] == "text"]
     assert labels == ["Look.", "upload_1:", "upload_2:"]
     # The upload stands in its message; shown once more under its id it would only cost tokens.
     made = done["messages"][2].artifact
-    assert [label for label, _ in seen_images(model._seen[1])] == [
+    assert [label for label, _ in seen_images(model.received[1])] == [
         "upload_1:",
         "upload_2:",
         f"{made['images'][0]['id']}:",
@@ -112,7 +112,7 @@ def test_nothing_is_added_for_a_model_without_image_input(
     model = WithProfile(script=[calls({"prompt": "a fox"}), AIMessage("Done.")], profile=profile)
     agent = create_agent(model, tools=[tool], middleware=[WanImageMiddleware()])
     ask(agent, HumanMessage("A fox."))
-    assert bool(seen_images(model._seen[-1])) is sees
+    assert bool(seen_images(model.received[-1])) is sees
 
 
 def test_images_stand_after_the_answer_that_made_them_in_later_turns(ask: Ask, tool: WanImageTool) -> None:
@@ -120,16 +120,16 @@ def test_images_stand_after_the_answer_that_made_them_in_later_turns(ask: Ask, t
     agent = create_agent(model, tools=[tool], middleware=[WanImageMiddleware()], checkpointer=InMemorySaver())
     ask(agent, HumanMessage("A fox."), THREAD)
     ask(agent, HumanMessage("What colour is it?"), THREAD)
-    assert [message.type for message in model._seen[-1]] == ["human", "ai", "tool", "human", "ai", "human"]
+    assert [message.type for message in model.received[-1]] == ["human", "ai", "tool", "human", "ai", "human"]
     # Messages are only ever added before the newest one, so that a provider's prompt cache still fits.
-    assert model._seen[-1][:4] == model._seen[-2]
+    assert model.received[-1][:4] == model.received[-2]
 
 
 def test_of_parallel_calls_the_images_stand_after_the_last_answer(ask: Ask, tool: WanImageTool) -> None:
     model = ScriptedChatModel(script=[calls({"prompt": "a"}, {"prompt": "b"}), AIMessage("Two.")])
     agent = create_agent(model, tools=[tool], middleware=[WanImageMiddleware()])
     ask(agent, HumanMessage("Two."))
-    assert [message.type for message in model._seen[-1]] == ["human", "ai", "tool", "tool", "human"]
+    assert [message.type for message in model.received[-1]] == ["human", "ai", "tool", "tool", "human"]
 
 
 def test_a_name_is_shown_only_if_the_tool_would_resolve_it(tool: WanImageTool) -> None:
@@ -145,7 +145,7 @@ def test_a_name_is_shown_only_if_the_tool_would_resolve_it(tool: WanImageTool) -
     agent = create_agent(model, tools=[tool], middleware=[WanImageMiddleware(show_last=5)])
     call = AIMessage("", tool_calls=[{"name": "wan_image", "args": {}, "id": "x", "type": "tool_call"}])
     agent.invoke({"messages": [HumanMessage("Hm."), call, posted, HumanMessage("Show me.")]}, THREAD)
-    assert [label for label, _ in seen_images(model._seen[-1])] == [f"{own.id}:"]
+    assert [label for label, _ in seen_images(model.received[-1])] == [f"{own.id}:"]
 
 
 def test_a_scope_function_sees_context_and_config(sandbox: Sandbox) -> None:
@@ -156,7 +156,7 @@ def test_a_scope_function_sees_context_and_config(sandbox: Sandbox) -> None:
     agent: Any = create_agent(model, tools=[tool], middleware=[WanImageMiddleware()], context_schema=dict)
     for user, labels in (("anna", [f"{image.id}:"]), ("ben", [])):
         agent.invoke({"messages": [HumanMessage(f"What is {image.id}?")]}, context={"user": user})
-        assert [label for label, _ in seen_images(model._seen[-1])] == labels
+        assert [label for label, _ in seen_images(model.received[-1])] == labels
 
 
 def test_a_supervisor_sees_what_its_sub_agent_made_and_names_uploads_for_it(sandbox: Sandbox) -> None:
@@ -178,7 +178,7 @@ def test_a_supervisor_sees_what_its_sub_agent_made_and_names_uploads_for_it(sand
     )
     done = agent.invoke({"messages": [attached(png())]}, THREAD)
     made = IMAGE_ID.findall(str(done["messages"][2].content))
-    assert [label for label, _ in seen_images(model._seen[-1])] == ["upload_1:", f"{made[0]}:"]
+    assert [label for label, _ in seen_images(model.received[-1])] == ["upload_1:", f"{made[0]}:"]
     assert store.history()[0].parents == [store.add(png()).id]
 
 
@@ -187,7 +187,7 @@ def test_without_tool_and_thread_nothing_is_added() -> None:
     agent = create_agent(model, middleware=[WanImageMiddleware()])
     said = attached(png())
     agent.invoke({"messages": [said]})
-    assert model._seen[0][0].content == said.content
+    assert model.received[0][0].content == said.content
 
 
 def test_a_store_that_fails_does_not_end_the_conversation(
@@ -224,10 +224,10 @@ def test_a_strict_provider_sees_the_images_before_the_newest_question(ask: Ask, 
     agent = create_agent(model, tools=[tool], middleware=[WanImageMiddleware()])
     done = ask(agent, HumanMessage("A fox at night."))
     fox, night = ids_in(done["messages"])
-    assert seen_images(model._seen[1]) == [(f"{fox}:", (512, 512))]
-    assert seen_images(model._seen[2]) == [(f"{fox}:", (512, 512)), (f"{night}:", (512, 512))]
-    assert [message.type for message in model._seen[2]] == ["human", "ai", "tool", "ai", "tool"]
-    newest: Any = model._seen[2][0].content
+    assert seen_images(model.received[1]) == [(f"{fox}:", (512, 512))]
+    assert seen_images(model.received[2]) == [(f"{fox}:", (512, 512)), (f"{night}:", (512, 512))]
+    assert [message.type for message in model.received[2]] == ["human", "ai", "tool", "ai", "tool"]
+    newest: Any = model.received[2][0].content
     assert newest[-1] == {"type": "text", "text": "A fox at night."}
     assert done["messages"][0].content == "A fox at night."
 
@@ -236,7 +236,7 @@ def test_a_model_that_takes_no_images_is_told_the_names_of_uploads_all_the_same(
     model = WithProfile(script=[AIMessage("Hello.")], profile={"image_inputs": False})
     agent = create_agent(model, tools=[tool], middleware=[WanImageMiddleware()])
     ask(agent, HumanMessage([*attached(png("red")).content, *attached(png("blue")).content[1:]]))
-    blocks: Any = model._seen[0][-1].content
+    blocks: Any = model.received[0][-1].content
     texts = [block["text"] for block in blocks if block["type"] == "text"]
     assert texts[-2:] == ["upload_1:", "upload_2:"]
 

@@ -7,6 +7,8 @@ import importlib
 import importlib.util
 import io
 import re
+import sys
+import textwrap
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -64,7 +66,7 @@ def join_outputs(pieces: list[Any]) -> list[Any]:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 @pytest.mark.filterwarnings("ignore")  # of the kernel's own start
 def test_a_notebook_runs_without_a_key_and_shows_what_is_committed(path: Path, tmp_path: Path) -> None:
-    fresh = runner().execute(path, tmp_path)
+    fresh = runner().execute(path, tmp_path)  # in an empty folder, as who downloads one notebook has it
     committed = nbformat.read(path, as_version=4)
     assert outputs(fresh) == outputs(committed)
 
@@ -86,6 +88,21 @@ def test_a_committed_notebook_is_small_and_contains_no_key_path_or_url(path: Pat
         assert max(Image.open(io.BytesIO(base64.b64decode(data))).size) <= 512
     for cell in notebook.cells:
         assert all(output.output_type != "error" for output in cell.get("outputs", []))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_installs_what_it_imports(path: Path) -> None:
+    cells = nbformat.read(path, as_version=4).cells
+    (install,) = re.findall(r"^pip install (.+)$", cells[0].source, re.MULTILINE)
+    # LangChain's core and Pillow come with the package, LangGraph with LangChain.
+    allowed = {"langchain_wan", "langchain_core", "PIL", *sys.stdlib_module_names}
+    if "agents" in install:
+        allowed |= {"langchain", "langgraph"}
+    allowed |= {name.replace("-", "_") for name in install.split()[1:]}
+    programs = [textwrap.dedent(cell.source) for cell in cells if cell.cell_type == "code"]
+    imports = re.findall(r"^\s*(?:from|import) (\w+)", "\n".join(programs), re.MULTILINE)
+    # With `REAL = True`, the chat model is one of OpenAI's, which the cell names.
+    assert set(imports) - allowed <= {"langchain_openai"}
 
 
 def test_every_notebook_can_be_switched_to_the_real_service() -> None:

@@ -140,7 +140,7 @@ class TestMessagesThatChange:
         talk(agent, attached(BLUE), THREAD)
         remove_first(agent)
         done = talk(agent, "The blue one, then the red one.", THREAD)
-        assert [label for label, _ in seen_images(model._seen[2])] == ["upload_2:"]
+        assert [label for label, _ in seen_images(model.received[2])] == ["upload_2:"]
         assert [answer.status for answer in answers(done)] == ["success", "success"]
         assert [sent_pictures(sandbox, post) for post in (0, 1)] == [[BLUE], [RED]]
 
@@ -187,7 +187,7 @@ class TestMessagesThatChange:
         )
         talk(agent, attached(RED), THREAD)
         talk(agent, attached(BLUE), THREAD)
-        assert [label for label, _ in seen_images(model._seen[1])] == ["upload_2:"]
+        assert [label for label, _ in seen_images(model.received[1])] == ["upload_2:"]
         assert [sent_pictures(sandbox, post) for post in (0, 1)] == [[BLUE], [RED]]
 
     def test_an_edited_message_makes_the_name_ambiguous(self, talk: Talk, tool: WanImageTool, sandbox: Sandbox) -> None:
@@ -446,7 +446,7 @@ class TestOtherTools:
         agent.invoke(
             {"messages": [HumanMessage("A chart."), call, ToolMessage([block], tool_call_id="c1"), HumanMessage("?")]}
         )
-        assert [label for label, _ in seen_images(model._seen[0])] == [f"{WanStore().add(GREEN).id}:"]
+        assert [label for label, _ in seen_images(model.received[0])] == [f"{WanStore().add(GREEN).id}:"]
 
 
 class TestUnusable:
