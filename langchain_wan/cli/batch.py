@@ -1,106 +1,212 @@
-"""`langchain-wan generate --from FILE`: a progress bar, and a contact sheet at the end."""
+"""`langchain-wan generate --from FILE`: each line of a file is paid once, whatever becomes of file and process."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
-from rich.console import Console
+import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from langchain_wan._media.formats import EXTENSIONS
-from langchain_wan._media.html import Picture, contact_sheet
-from langchain_wan.cli.output import save_image
-from langchain_wan.cli.request_file import Line
+from langchain_wan._storage.ledger import Ledger
+from langchain_wan.budget import Budget
+from langchain_wan.cli.calls import AbandonedError, CallResult, Calls
+from langchain_wan.cli.in_flight import print_abandoned, print_waiting
+from langchain_wan.cli.output import err, out, save_image
+from langchain_wan.cli.request_file import Line, RequestFileError, parse_lines, read_file
+from langchain_wan.cli.sheet import SHEET, write_sheet
 from langchain_wan.cli.shell_advice import to_shell_advice
+from langchain_wan.cli.sources import build_finder
 from langchain_wan.client import WanClient
 from langchain_wan.errors import WanError
-from langchain_wan.models import ImageResult
+from langchain_wan.store import WanStore
 
-SHEET = "contact-sheet.html"
+NO_LIMIT = sys.maxsize
 
 
 @dataclass(frozen=True)
-class LineResult:
-    """How a line ended: with a result, or an error."""
+class Batch:
+    """A file of requests, and how it is carried out.
 
-    line: Line
-    result: ImageResult | None = None
-    error: WanError | None = None
+    Attributes:
+        name: Lines of another batch are other images; None means the file's absolute path.
+        fields: What the options say of each request.
+        redo: Numbers of lines that are paid once more.
+        limit: What all runs together may cost; None means no limit.
+    """
+
+    file: Path
+    name: str | None
+    fields: Mapping[str, Any]
+    folder: Path
+    redo: Sequence[int]
+    concurrency: int
+    limit: Budget | None
 
 
-def run_batch(client: WanClient, lines: list[Line], folder: Path, title: str, err: Console) -> list[LineResult]:
-    """Carry out the lines of a file, write the sheet, and return how they ended, in their order."""
-    results: dict[int, LineResult] = {}
-    columns = (
-        *(BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[failed]} failed")),
-        *(TextColumn("${task.fields[spent]}"), TimeRemainingColumn()),
-    )
+def generate_batch(batch: Batch, connect: Callable[[], Mapping[str, Any]]) -> None:
+    """Make the images of a file, and write a contact sheet.
+
+    Args:
+        batch: The file.
+        connect: Returns the settings of the service; called when the file is known to be right.
+    """
     try:
-        with Progress(*columns, console=err, disable=not err.is_terminal) as progress:
-            task = progress.add_task("", total=len(lines), failed=0, spent="0")
-            for line_result in _carry_out(client, lines):
-                results[line_result.line.number] = line_result
-                if line_result.result is not None:
-                    for image in line_result.result.images:
-                        save_image(image, folder)
-                failed = sum(each.result is None for each in results.values())
-                progress.update(task, advance=1, failed=failed, spent=f"{sum_cost(results.values()):f}")
-    finally:  # what came before Ctrl-C is worth a look too
-        ordered = [results[line.number] for line in lines if line.number in results]
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / SHEET).write_text(build_sheet(title, ordered, folder), encoding="utf-8")
-    return ordered
+        file = read_file(batch.file)
+        lines = parse_lines(file, batch.fields, build_finder(batch.folder))
+        _check_redo(batch, lines)
+    except RequestFileError as error:
+        for problem in error.problems:
+            err.print(to_shell_advice(problem, batch.folder))
+        raise typer.Exit(2) from None
+    name = batch.name or file.batch
+    # Without a limit the money is counted too: a later run may have one.
+    limits = {"max_images": NO_LIMIT} if batch.limit is None else {"max_usd": batch.limit.max_usd}
+    budget = Budget(**limits, name=f"batch {name}")
+    settings = {"store": WanStore(batch.folder), "budget": budget, "max_concurrency": batch.concurrency}
+    client = WanClient(**{**settings, **connect()})
+    service, ledger = client.endpoint().base_url, client.store._storage.ledger
+    budget.count_in(ledger, service)
+    run = _Run(batch, client, budget, _name_operations(lines, name, batch.redo, ledger, service))
+    run.carry_out(file.title)
 
 
-def _carry_out(client: WanClient, lines: list[Line]) -> Iterator[LineResult]:
-    """Carry out the lines, `max_concurrency` of them at once, and yield each as it ends."""
-    threads = ThreadPoolExecutor(client.max_concurrency, thread_name_prefix="langchain-wan-batch")
-    try:
-        futures = [threads.submit(_carry_out_line, client, line) for line in lines]
-        for future in as_completed(futures):
-            yield future.result()
-    finally:
-        threads.shutdown(wait=False, cancel_futures=True)
+def _check_redo(batch: Batch, lines: Sequence[Line]) -> None:
+    numbers = {line.number: line for line in lines}
+    for number in batch.redo:
+        if number not in numbers:
+            raise RequestFileError(f"--redo {number}: there is no request on line {number}.")
+        if numbers[number].request.operation_id is not None:
+            raise RequestFileError(f"--redo {number}: line {number} has an operation_id; give it a new one.")
 
 
-def _carry_out_line(client: WanClient, line: Line) -> LineResult:
-    try:
-        return LineResult(line, result=client.generate(line.request))
-    except WanError as error:
-        return LineResult(line, error=error)
+def _name_operations(
+    lines: Sequence[Line], batch: str, redo: Sequence[int], ledger: Ledger, service: str
+) -> list[Line]:
+    """Return the lines with the ids of their operations: the same wherever a line stands, other ones in each batch."""
+    named = []
+    for line in lines:
+        if line.request.operation_id is not None:
+            named.append(line)
+            continue
+        attempt = 0
+        while ledger.operation(service, _name_operation(batch, line, attempt + 1)) is not None:
+            attempt += 1
+        if line.number in redo and _is_sent(ledger, service, _name_operation(batch, line, attempt)):
+            attempt += 1
+        request = line.request.model_copy(update={"operation_id": _name_operation(batch, line, attempt)})
+        named.append(replace(line, request=request))
+    return named
 
 
-def sum_cost(results: Iterable[LineResult]) -> Decimal:
-    """Return the dollars that lines have cost, in this run or an earlier one."""
-    return sum((line_result.result.cost_usd for line_result in results if line_result.result is not None), Decimal(0))
+def _name_operation(batch: str, line: Line, attempt: int) -> str:
+    text = json.dumps([batch, line.content, line.occurrence, attempt])
+    return f"line-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
-def build_sheet(title: str, results: list[LineResult], folder: Path) -> str:
-    """Return the contact sheet of lines that ended; its images are in `folder`."""
-    images = sum(len(line_result.result.images) for line_result in results if line_result.result is not None)
-    failed = sum(line_result.result is None for line_result in results)
-    summary = f"{images} images, ${sum_cost(results):f}" + (f"; {failed} failed" if failed else "")
-    pictures = [picture for line_result in results for picture in _build_pictures(line_result, folder)]
-    return contact_sheet(title, summary, pictures)
+def _is_sent(ledger: Ledger, service: str, operation_id: str | None) -> bool:
+    """Say whether an operation was sent, so that making it sends nothing."""
+    operation = None if operation_id is None else ledger.operation(service, operation_id)
+    return operation is not None and operation.state not in {"refused", "claimed"}
 
 
-def _build_pictures(line_result: LineResult, folder: Path) -> list[Picture]:
-    prompt, result = line_result.line.request.prompt, line_result.result
-    if result is None:
-        note = "no image" if line_result.error is None else to_shell_advice(str(line_result.error), folder)
-        return [Picture(prompt, f"line {line_result.line.number}", note=note)]
-    cost = (result.cost_usd / (len(result.images) + len(result.failures))).normalize()
-    return [
-        Picture(
-            prompt,
-            f"{image.id} · ${cost:f} · {result.model}",
-            image.preview(),
-            f"{image.id}{EXTENSIONS[image.mime_type]}",
-            "not stored",
+class _Run:
+    """One run of a batch."""
+
+    def __init__(self, batch: Batch, client: WanClient, budget: Budget, lines: Sequence[Line]) -> None:
+        self._batch, self._client, self._budget, self._lines = batch, client, budget, lines
+        self._results: dict[int, CallResult] = {}
+        self._calls = Calls(client, self._wait, costs_nothing=self._costs_nothing)
+
+    def carry_out(self, title: str) -> None:
+        """Make the calls, save the images, write the sheet and print the summary."""
+        try:
+            self._make_calls()
+        except AbandonedError as error:
+            print_abandoned(self._client, error, self._batch.folder, self._name_lines)
+            raise typer.Exit(130) from None
+        finally:  # what came before Ctrl-C is worth a look too
+            write_sheet(title, self._lines, self._results, self._batch.folder)
+        self._print_errors()
+        out.print(f"{self._summarize()}: {self._batch.folder / SHEET}")
+        if self._calls.interrupted:
+            err.print("Interrupted. Run the same command again to make the rest.")
+            raise typer.Exit(130)
+        if len(self._made()) < len(self._lines):
+            raise typer.Exit(1)
+
+    def _make_calls(self) -> None:
+        columns = (
+            *(BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[failed]} failed")),
+            *(TextColumn("${task.fields[spent]}"), TimeRemainingColumn()),
         )
-        for image in result.images
-    ]
+        requests = [line.request for line in self._lines]
+        with (
+            Progress(*columns, console=err, disable=not err.is_terminal) as progress,
+            closing(self._calls.run(requests)) as calls,
+        ):
+            task = progress.add_task("", total=len(self._lines), failed=0, spent="0.00")
+            for call in calls:
+                self._results[call.index] = call
+                for image in [] if call.result is None else call.result.images:
+                    save_image(image, self._batch.folder)
+                failed = len(self._results) - len(self._made())
+                progress.update(task, advance=1, failed=failed, spent=format_usd(self._sum_new()))
+
+    def _costs_nothing(self, index: int) -> bool:
+        service = self._client.endpoint().base_url
+        return _is_sent(self._client.store._storage.ledger, service, self._lines[index].request.operation_id)
+
+    def _made(self) -> list[Any]:
+        return [call.result for call in self._results.values() if call.result is not None]
+
+    def _sum_new(self) -> Decimal:
+        return sum((result.cost_usd for result in self._made() if not result.replayed), Decimal(0))
+
+    def _wait(self, indexes: list[int]) -> None:
+        print_waiting(self._name_lines(indexes))
+
+    def _name_lines(self, indexes: Sequence[int]) -> str:
+        numbers = ", ".join(str(self._lines[index].number) for index in indexes)
+        return f"{'lines' if len(indexes) > 1 else 'line'} {numbers}"
+
+    def _print_errors(self) -> None:
+        for index, call in sorted(self._results.items()):
+            if call.error is not None:
+                err.print(f"line {self._lines[index].number}: {self._explain(index, call.error)}")
+        stopped = self._calls.over_budget
+        if stopped is not None:
+            text = to_shell_advice(str(stopped.error), self._batch.folder)
+            err.print(f"Stopped at line {self._lines[stopped.index].number}: {text}")
+
+    def _explain(self, index: int, error: WanError) -> str:
+        """Return the text of an error, with the option that makes a line anew where it was settled as charged."""
+        line, ledger = self._lines[index], self._client.store._storage.ledger
+        operation = ledger.operation(self._client.endpoint().base_url, line.request.operation_id or "")
+        if operation is None or operation.state != "charged":
+            return to_shell_advice(str(error), self._batch.folder)
+        return (
+            "It was settled as charged, and it has no image. To pay for it once more, run the same command with "
+            f"`--redo {line.number}`."
+        )
+
+    def _summarize(self) -> str:
+        made = self._made()
+        done = sum(result.replayed for result in made)
+        failed, waiting = len(self._results) - len(made), len(self._lines) - len(self._results)
+        spent, total = format_usd(self._sum_new()), format_usd(self._budget.spent_usd)
+        text = f"{done} already done, {len(made) - done} new, ${spent} this run, ${total} in all"
+        return text + f"; {failed} failed" * (failed > 0) + f"; {waiting} not started" * (waiting > 0)
+
+
+def format_usd(amount: Decimal) -> str:
+    """Return dollars with two decimals, and with more only where they say something."""
+    cents = amount.quantize(Decimal("0.01"))
+    return f"{cents if cents == amount else amount.normalize():f}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,7 +19,8 @@ from typer.testing import CliRunner
 from langchain_wan import WanStore
 from langchain_wan.cli.app import app
 from langchain_wan.sandbox.app import Sandbox
-from tests.support.images import png
+from tests.support.fault_server import FaultServer, answer, refusal, reply
+from tests.support.images import data_uri, png
 from tests.support.services import posts
 
 runner = CliRunner()
@@ -27,6 +28,10 @@ runner = CliRunner()
 
 def run(*arguments: str) -> Any:
     return runner.invoke(app, ["generate", "--from", *arguments])
+
+
+def prompts_of(service: Any) -> list[str]:
+    return [post.json["messages"][0]["content"][-1]["text"] for post in posts(service)]
 
 
 class Sheet(HTMLParser):
@@ -49,7 +54,7 @@ def test_each_line_is_made_once_and_shown_on_a_sheet(service: Sandbox, tmp_path:
     (tmp_path / "prompts.txt").write_text("a red fox\n\n  a <b>hare</b>\na red fox\n")
     done = run("prompts.txt")
     assert done.exit_code == 0, done.output
-    assert "3 of 3 lines done, $0.090" in done.stdout
+    assert "0 already done, 3 new, $0.09 this run, $0.09 in all: " in done.stdout
     sheet = Sheet(tmp_path / "wan-images" / "contact-sheet.html")
     assert sheet.tags.count("img") == 3
     assert "b" not in sheet.tags
@@ -60,6 +65,7 @@ def test_each_line_is_made_once_and_shown_on_a_sheet(service: Sandbox, tmp_path:
     assert "3 images, $0.090" in sheet.text
     again = run("prompts.txt")
     assert again.exit_code == 0
+    assert "3 already done, 0 new, $0.00 this run, $0.09 in all: " in again.stdout
     assert len(posts(service)) == 3
 
 
@@ -69,56 +75,9 @@ def test_lines_that_were_added_or_changed_are_paid_and_the_others_are_not(servic
     run("prompts.txt")
     file.write_text("a fox\na white hare\nan owl\n")
     assert run("prompts.txt").exit_code == 0
-    prompts = [post.json["messages"][0]["content"][-1]["text"] for post in posts(service)]
-    assert sorted(prompts) == ["a fox", "a hare", "a white hare", "an owl"]
+    assert sorted(prompts_of(service)) == ["a fox", "a hare", "a white hare", "an owl"]
     assert run("prompts.txt", "--model", "wan2.7-image-pro").exit_code == 0
     assert len(posts(service)) == 7
-
-
-def test_lines_of_json_are_requests(service: Sandbox, tmp_path: Path) -> None:
-    (tmp_path / "photo.png").write_bytes(png())
-    lines = [
-        {"prompt": "a fox", "n": 2, "seed": 7},
-        {"prompt": "on a beach", "images": ["photo.png"], "model": "wan2.7-image-pro"},
-        {"prompt": "on a hill", "images": "photo.png"},
-    ]
-    (tmp_path / "prompts.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    done = run("prompts.jsonl", "--concurrency", "1")
-    assert done.exit_code == 0, done.output
-    sent = [post.json for post in posts(service)]
-    assert [(body["n"], body["model"]) for body in sent] == [
-        (2, "wan2.7-image"),
-        (1, "wan2.7-image-pro"),
-        (1, "wan2.7-image"),
-    ]
-    assert sent[0]["seed"] == 7
-    assert [len(body["messages"][0]["content"]) for body in sent] == [1, 2, 2]
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "says"),
-    [
-        ("a.jsonl", '{"prompt": "a fox"}\n{"prompt": ""}', "Line 2"),
-        ("a.jsonl", '{"prompt": "a fox"}\nnot json', "Line 2"),
-        ("a.jsonl", '["a fox"]', "Line 1"),
-        ("a.jsonl", '{"prompt": "a fox", "colour": "red"}', "Line 1"),
-        ("a.txt", "a fox\n" + "x" * 5001, "Line 2"),
-        (
-            "a.jsonl",
-            '{"prompt": "a fox", "images": ["nowhere.png"]}',
-            "Line 1 of a.jsonl: No such file, URL or image id: nowhere.png",
-        ),
-        ("a.txt", "\n\n", "has no lines"),
-    ],
-)
-def test_a_wrong_line_is_named_before_anything_is_sent(
-    name: str, text: str, says: str, service: Sandbox, tmp_path: Path
-) -> None:
-    (tmp_path / name).write_text(text)
-    done = run(name)
-    assert done.exit_code == 2
-    assert says in done.stderr
-    assert service.requests == []
 
 
 @pytest.mark.parametrize(
@@ -129,6 +88,8 @@ def test_a_wrong_line_is_named_before_anything_is_sent(
         ["--from", "missing.txt"],
         ["--from", "a.txt", "--max-usd", "many"],
         ["--from", "a.txt", "--json"],
+        ["x", "--batch", "foxes"],
+        ["x", "--redo", "1"],
     ],
 )
 def test_a_wrong_command_line_says_so(arguments: list[str], service: Sandbox, tmp_path: Path) -> None:
@@ -137,14 +98,153 @@ def test_a_wrong_command_line_says_so(arguments: list[str], service: Sandbox, tm
     assert service.requests == []
 
 
+@pytest.mark.parametrize(
+    ("edited", "sent", "summary"),
+    [
+        ("\n\na\nb\nc\n", 3, "3 already done, 0 new, $0.00 this run, $0.09 in all"),
+        ("new\na\nb\nc\n", 4, "3 already done, 1 new, $0.03 this run, $0.12 in all"),
+        ("b\nc\n", 3, "2 already done, 0 new, $0.00 this run, $0.09 in all"),
+        ("c\na\nb\n", 3, "3 already done, 0 new, $0.00 this run, $0.09 in all"),
+        ("a\nb\na\nc\n", 4, "3 already done, 1 new, $0.03 this run, $0.12 in all"),
+    ],
+    ids=["blank lines", "new first line", "deleted line", "moved line", "repeated line"],
+)
+def test_a_file_that_is_edited_pays_for_new_lines_only(
+    edited: str, sent: int, summary: str, service: Sandbox, tmp_path: Path
+) -> None:
+    file = tmp_path / "prompts.txt"
+    file.write_text("a\nb\nc\n")
+    run("prompts.txt")
+    file.write_text(edited)
+    done = run("prompts.txt")
+    assert done.exit_code == 0, done.output
+    assert f"{summary}: " in done.stdout
+    assert len(posts(service)) == sent
+
+
+def test_a_line_is_the_same_from_any_folder_and_another_one_with_other_options(
+    service: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "prompts.txt").write_text("on a beach\n")
+    (tmp_path / "photo.png").write_bytes(png())
+    (tmp_path / "other.png").write_bytes(png("blue"))
+    run("prompts.txt", "--image", "photo.png", "--out", str(tmp_path / "wan"))
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "sub")
+    same = ["../prompts.txt", "--out", "../wan"]
+    assert "1 already done, 0 new" in run(*same, "--image", "../photo.png").stdout
+    assert len(posts(service)) == 1
+    for count, options in enumerate((["../other.png"], ["../photo.png", "-n", "2"], ["../photo.png"] * 2), 2):
+        names = [word for name in options for word in (("--image", name) if name.endswith("png") else (name,))]
+        assert "0 already done, 1 new" in run(*same, *names).stdout
+        assert len(posts(service)) == count
+
+
+def test_another_file_in_the_folder_is_another_batch_unless_it_has_the_same_name(
+    service: Sandbox, tmp_path: Path
+) -> None:
+    for name in ("a.txt", "b.txt", "c.jsonl"):
+        (tmp_path / name).write_text('{"prompt": "a fox"}' if name == "c.jsonl" else "a fox")
+        assert "0 already done, 1 new, $0.03 this run, $0.03 in all" in run(name).stdout
+    images = [entry.images[0] for entry in WanStore(tmp_path / "wan-images").history()]
+    assert len(posts(service)) == len(set(images)) == 3
+    assert run("a.txt", "--batch", "foxes").exit_code == 0
+    assert len(posts(service)) == 4
+    assert "1 already done, 0 new" in run("b.txt", "--batch", "foxes").stdout
+    assert len(posts(service)) == 4
+
+
 def test_a_limit_holds_for_all_runs_of_a_file_together(service: Sandbox, tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_text("a\nb\nc\nd\n")
     for limit, sent in (("0.06", 2), ("0.06", 2), ("0.09", 3)):
         done = run("prompts.txt", "--max-usd", limit)
         assert done.exit_code == 1
-        assert "budget" in done.stderr
         assert len(posts(service)) == sent
-    assert run("prompts.txt", "--max-usd", "0.12").exit_code == 0
+        assert sorted(prompts_of(service)) == list("abc")[:sent]
+        assert re.findall(r"^Stopped at line (\d): .*budget.*--max-usd", done.stderr, re.MULTILINE) == [str(sent + 1)]
+        assert done.stderr.count("\n") == 1
+    assert "3 already done, 1 new, $0.03 this run, $0.12 in all" in run("prompts.txt", "--max-usd", "0.12").stdout
+
+
+def test_a_limit_counts_runs_that_had_none(service: Sandbox, tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("a\nb\n")
+    run("prompts.txt")
+    (tmp_path / "prompts.txt").write_text("a\nb\nc\n")
+    assert run("prompts.txt", "--max-usd", "0.08").exit_code == 1
+    assert len(posts(service)) == 2
+
+
+def test_a_run_stops_at_the_first_line_that_does_not_fit_and_shows_what_is_done_behind_it(
+    service: Sandbox, tmp_path: Path
+) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('{"prompt": "done"}')
+    run("prompts.jsonl")
+    small, large = '{"prompt": "small %d"}\n', '{"prompt": "large", "n": 4}\n'
+    file.write_text(small % 1 + large + small % 2 + '{"prompt": "done"}\n')
+    done = run("prompts.jsonl", "--max-usd", "0.10")
+    assert done.exit_code == 1
+    assert prompts_of(service) == ["done", "small 1"]
+    assert "Stopped at line 2" in done.stderr
+    assert "1 already done, 1 new, $0.03 this run, $0.06 in all; 2 not started: " in done.stdout
+    sheet = Sheet(tmp_path / "wan-images" / "contact-sheet.html")
+    offsets = [sheet.text.index(text) for text in ("small 1", "large", "small 2", "done")]
+    assert offsets == sorted(offsets)
+    assert sheet.text.count("not started") == 3  # two lines, and the summary
+
+
+def test_money_that_a_refused_line_gives_back_is_there_for_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "prompts.txt").write_text("a\nb\nc\n")
+    released = threading.Event()
+    refused = reply(400, refusal("content_policy_violation"), when=released)
+    with FaultServer(refused, reply(200, answer(data_uri()))) as server:
+        monkeypatch.setenv("AISA_API_KEY", server.api_key)
+        monkeypatch.setenv("AISA_BASE_URL", server.url)
+        threading.Timer(0.5, released.set).start()
+        done = run("prompts.txt", "--max-usd", "0.06")
+        assert "0 already done, 2 new, $0.06 this run, $0.06 in all; 1 failed: " in done.stdout
+        assert prompts_of(server) == ["a", "b", "c"]
+        assert "Stopped" not in done.stderr
+
+
+def test_a_line_that_was_settled_as_charged_is_made_anew_by_its_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "prompts.txt").write_text("\na\na\n")
+    with Sandbox(faults=["disconnect"]) as service:
+        monkeypatch.setenv("AISA_API_KEY", service.api_key)
+        monkeypatch.setenv("AISA_BASE_URL", service.url)
+        lost = run("prompts.txt", "--concurrency", "1", "--out", "cc")
+        assert "0 already done, 1 new, $0.03 this run, $0.03 in all; 1 failed: " in lost.stdout
+        step = re.findall(r"line 2: .*`langchain-wan (resolve line-\w+ --charged --out cc)`", lost.stderr)[0]
+        assert runner.invoke(app, step.split()).exit_code == 0
+        settled = run("prompts.txt", "--out", "cc")
+        assert settled.exit_code == 1
+        assert "line 2: It was settled as charged" in settled.stderr
+        assert "`--redo 2`" in settled.stderr
+        assert "$0.00 this run, $0.06 in all" in settled.stdout
+        assert len(posts(service)) == 2
+        redone = run("prompts.txt", "--out", "cc", "--redo", "2")
+        assert "1 already done, 1 new, $0.03 this run, $0.09 in all: " in redone.stdout
+        assert "2 already done, 0 new, $0.00 this run, $0.09 in all: " in run("prompts.txt", "--out", "cc").stdout
+        assert len(posts(service)) == 3
+
+
+def test_a_line_that_is_done_is_made_anew_only_if_it_is_named(service: Sandbox, tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("a\nb\n")
+    run("prompts.txt")
+    assert "1 already done, 1 new" in run("prompts.txt", "--redo", "1").stdout
+    (tmp_path / "prompts.txt").write_text("new\nb\na\n")
+    assert "2 already done, 1 new" in run("prompts.txt").stdout
+    assert sorted(prompts_of(service)) == ["a", "a", "b", "new"]
+    for number in ("4", "0"):
+        wrong = run("prompts.txt", "--redo", number)
+        assert wrong.exit_code == 2
+        assert f"no request on line {number}" in wrong.stderr
 
 
 def test_a_limit_holds_for_one_prompt_too(service: Sandbox) -> None:
@@ -161,7 +261,7 @@ def test_a_line_that_fails_is_named_and_the_others_are_made(tmp_path: Path, monk
         done = run("prompts.txt", "--concurrency", "1")
         assert done.exit_code == 1
         assert "line 1:" in done.stderr
-        assert "2 of 3 lines done, $0.060" in done.stdout
+        assert "0 already done, 2 new, $0.06 this run, $0.06 in all; 1 failed: " in done.stdout
         assert "1 failed" in Sheet(tmp_path / "wan-images" / "contact-sheet.html").text
         assert run("prompts.txt").exit_code == 0  # what was refused was not paid, and is tried again
         assert len(posts(service)) == 4
@@ -184,12 +284,12 @@ def test_fifty_prompts_killed_half_way_and_started_again_are_fifty_posts(tmp_pat
             time.sleep(0.02)
         first.send_signal(signal.SIGKILL)
         first.wait()
-        unanswered = {post.json["messages"][0]["content"][-1]["text"] for post in posts(service)[25:]}
+        unanswered = set(prompts_of(service)[25:])
         assert len(unanswered) == 8
         second = subprocess.run(
             [*command, "--concurrency", "8"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
         )
-        sent_prompts = [post.json["messages"][0]["content"][-1]["text"] for post in posts(service)]
+        sent_prompts = prompts_of(service)
     store = WanStore(tmp_path / "wan-images")
     uncertain = store.unfinished()
     assert len(sent_prompts) == 50
