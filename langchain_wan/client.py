@@ -6,13 +6,15 @@ import asyncio
 import time
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr, ValidationError
 
-from langchain_wan._call.drivers import AsyncDriver, Driver, Watcher
+from langchain_wan._call.drivers import AsyncDriver, Driver
 from langchain_wan._call.flow import generation
 from langchain_wan._call.job import Call, Job
+from langchain_wan._call.reports import Watch, Watcher
 from langchain_wan._call.resumption import resume_operation
 from langchain_wan._call.settlement import give_up
 from langchain_wan._concurrency.executor import in_thread
@@ -65,7 +67,7 @@ class WanClient(WanSettings):
             WanConfigurationError: No key, or a `base_url` that can't be used.
         """
         job = self._job(request, call)
-        return Driver(self, job.endpoint, on_event).run(generation(job))
+        return Driver(self, job.endpoint, _watch(job, on_event)).run(generation(job))
 
     async def agenerate(
         self,
@@ -80,7 +82,7 @@ class WanClient(WanSettings):
         `timeout` and as long as the loop lives, and its images are stored.
         """
         job = self._job(request, call)
-        task = asyncio.ensure_future(AsyncDriver(self, job.endpoint, on_event).run(generation(job)))
+        task = asyncio.ensure_future(AsyncDriver(self, job.endpoint, _watch(job, on_event)).run(generation(job)))
         _calls[task] = job
         task.add_done_callback(_calls.pop)
         try:
@@ -105,7 +107,7 @@ class WanClient(WanSettings):
             try:
                 if self.store._storage.ledger.acquire_for_resume(operation.service, operation.id):
                     job = self._resume_job(operation)
-                    results.append(Driver(self, job.endpoint, None).run(resume_operation(job, operation)))
+                    results.append(Driver(self, job.endpoint).run(resume_operation(job, operation)))
             except Exception as error:  # noqa: BLE001  one lost operation must not keep the others from being fetched
                 _warn_not_resumed(operation, error)
         return results
@@ -117,7 +119,7 @@ class WanClient(WanSettings):
             try:
                 if await in_thread(self.store._storage.ledger.acquire_for_resume, operation.service, operation.id):
                     job = self._resume_job(operation)
-                    results.append(await AsyncDriver(self, job.endpoint, None).run(resume_operation(job, operation)))
+                    results.append(await AsyncDriver(self, job.endpoint).run(resume_operation(job, operation)))
             except Exception as error:  # noqa: BLE001  one lost operation must not keep the others from being fetched
                 _warn_not_resumed(operation, error)
         return results
@@ -130,12 +132,12 @@ class WanClient(WanSettings):
             NotSentError: It could not be reached.
         """
         endpoint = self.endpoint()
-        return _dollars(Driver(self, endpoint, None).send(WireRequest("GET", BALANCE_PATH), BALANCE_TIMEOUT))
+        return _dollars(Driver(self, endpoint).send(WireRequest("GET", BALANCE_PATH), BALANCE_TIMEOUT))
 
     async def abalance(self) -> Decimal:
         """Do what `balance` does without blocking the event loop."""
         endpoint = self.endpoint()
-        driver = AsyncDriver(self, endpoint, None)
+        driver = AsyncDriver(self, endpoint)
         return _dollars(await driver.send(WireRequest("GET", BALANCE_PATH), BALANCE_TIMEOUT))
 
     def _job(self, request: Request, call: Call | None) -> Job:
@@ -165,6 +167,10 @@ class WanClient(WanSettings):
         _, loopback = parse_base_url(operation.service)
         endpoint = Endpoint(operation.service, SecretStr(""), loopback)  # downloads need no key
         return Job(request, self, endpoint, Call(scope=operation.scope), time.monotonic)
+
+
+def _watch(job: Job, on_event: Watcher | None) -> Watch | None:
+    return None if on_event is None else Watch(on_event, partial(job.build_event, "waiting"))
 
 
 def _give_up_calls_of_closed_loops() -> None:

@@ -372,7 +372,7 @@ class WanEvent(TypedDict, total=False):
     """
 
     type: Literal["wan_image"]
-    stage: Literal["queued", "submitted", "retrying", "answered", "stored", "done", "failed"]
+    stage: Literal["queued", "submitted", "waiting", "retrying", "answered", "stored", "done", "failed"]
     operation_id: str
     tool_call_id: str | None
     elapsed_s: float

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from langchain_wan._call import delivery, lessons
+from langchain_wan._call import delivery, lessons, reports
 from langchain_wan.client import WanClient
 from langchain_wan.models import ImageResult
 from langchain_wan.requests import ImageRequest
@@ -36,6 +36,7 @@ def clean_process(monkeypatch: pytest.MonkeyPatch) -> None:
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tried again is tried again at once."""
     monkeypatch.setattr(delivery, "FIRST_DOWNLOAD_WAIT", 0.01)
+    monkeypatch.setattr(reports, "INTERVAL", 60)  # a slow machine has no heartbeats among the stages of a test
 
 
 @pytest.fixture(autouse=True)

@@ -6,10 +6,11 @@ import asyncio
 import hashlib
 import os
 import time
-from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
+from langchain_wan._call.reports import AsyncReporter, Reporter, Watch
 from langchain_wan._call.steps import Acquire, Flow, Notify, Release, Send, SendAll, Sleep, Step, Work
 from langchain_wan._concurrency.executor import in_thread
 from langchain_wan._concurrency.slots import Slots, find_slots
@@ -17,21 +18,17 @@ from langchain_wan._net import send
 from langchain_wan._net.download import Download
 from langchain_wan._net.endpoint import Endpoint
 from langchain_wan._net.messages import Outcome, WireRequest
-from langchain_wan._text.logs import logger
-from langchain_wan.models import WanEvent
 from langchain_wan.settings import WanSettings
 
 T = TypeVar("T")
-Watcher = Callable[[WanEvent], object]
-
 DOWNLOADS = 8  # at once, for one answer
 
 
 class _Settings:
     """What both drivers read from the settings, and the permit that they hold."""
 
-    def __init__(self, settings: WanSettings, endpoint: Endpoint, on_event: Watcher | None) -> None:
-        self._settings, self._endpoint, self._on_event = settings, endpoint, on_event
+    def __init__(self, settings: WanSettings, endpoint: Endpoint) -> None:
+        self._settings, self._endpoint = settings, endpoint
         self._permit_of: Slots | None = None
 
     def _find_slots(self) -> Slots:
@@ -57,8 +54,16 @@ class _Settings:
 class Driver(_Settings):
     """Carries out the steps of a flow, blocking."""
 
+    def __init__(self, settings: WanSettings, endpoint: Endpoint, watch: Watch | None = None) -> None:
+        super().__init__(settings, endpoint)
+        self._reporter = None if watch is None else Reporter(watch)
+
     def run(self, flow: Flow[T]) -> T:
         """Carry out a flow to its end, and return what it returns."""
+        with self._reporter or nullcontext():
+            return self._run(flow)
+
+    def _run(self, flow: Flow[T]) -> T:
         try:
             step = next(flow)
             while True:
@@ -78,9 +83,8 @@ class Driver(_Settings):
         match step:
             case Work(function):
                 return function()
-            case Notify(event):
-                if self._on_event is not None:
-                    _notify(self._on_event, event)
+            case Notify(event) if self._reporter is not None:
+                self._reporter.report(event)
             case Sleep(seconds):
                 time.sleep(seconds)
             case Acquire(limiter) if limiter is not None:
@@ -121,8 +125,16 @@ class Driver(_Settings):
 class AsyncDriver(_Settings):
     """Carries out the steps of a flow on an event loop."""
 
+    def __init__(self, settings: WanSettings, endpoint: Endpoint, watch: Watch | None = None) -> None:
+        super().__init__(settings, endpoint)
+        self._reporter = None if watch is None else AsyncReporter(watch)
+
     async def run(self, flow: Flow[T]) -> T:
         """Carry out a flow to its end, and return what it returns."""
+        async with self._reporter or nullcontext():
+            return await self._run(flow)
+
+    async def _run(self, flow: Flow[T]) -> T:
         try:
             step = next(flow)
             while True:
@@ -142,9 +154,8 @@ class AsyncDriver(_Settings):
         match step:
             case Work(function):
                 return await in_thread(function)
-            case Notify(event):
-                if self._on_event is not None:
-                    await _anotify(self._on_event, event)
+            case Notify(event) if self._reporter is not None:
+                await self._reporter.report(event)
             case Sleep(seconds):
                 await asyncio.sleep(seconds)
             case Acquire(limiter) if limiter is not None:
@@ -179,19 +190,3 @@ class AsyncDriver(_Settings):
             if isinstance(outcome, BaseException):
                 raise outcome
         return outcomes
-
-
-def _notify(on_event: Watcher, event: WanEvent) -> None:
-    try:
-        on_event(event)
-    except Exception:
-        logger.warning("on_event failed at stage %s", event["stage"], exc_info=True)
-
-
-async def _anotify(on_event: Watcher, event: WanEvent) -> None:
-    try:
-        returned = on_event(event)
-        if isinstance(returned, Awaitable):
-            await returned
-    except Exception:
-        logger.warning("on_event failed at stage %s", event["stage"], exc_info=True)

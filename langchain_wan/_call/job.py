@@ -106,6 +106,10 @@ class Job:
 
     def notify(self, stage: str, **details: Any) -> Notify:
         """Return the step that reports a stage."""
+        return Notify(self.build_event(stage, **details))
+
+    def build_event(self, stage: str, **details: Any) -> WanEvent:
+        """Return what a watcher is told of a stage."""
         event = {
             "type": "wan_image",
             "stage": stage,
@@ -114,4 +118,4 @@ class Job:
             "elapsed_s": round(self.clock() - self.began, 3),
             **details,
         }
-        return Notify(cast("WanEvent", event))
+        return cast("WanEvent", event)
