@@ -47,7 +47,14 @@ def _escaping_complaints() -> Iterator[None]:
         raise
 
 
-app = typer.Typer(cls=SafeGroup, help="Make and edit images with Wan 2.7.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    cls=SafeGroup,
+    help="Make and edit images with Wan 2.7.",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # no boxes: they cut a command that is to be copied
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 for command in (generate, history, resume, resolve, balance):
     app.command()(command)
 app.command("sandbox")(serve)

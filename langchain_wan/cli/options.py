@@ -4,4 +4,4 @@ from __future__ import annotations
 
 import typer
 
-Folder = typer.Option("--out", help="Output folder, also the image store.")
+Folder = typer.Option("--out", "-o", metavar="FOLDER", help="Output folder, also the image store.")

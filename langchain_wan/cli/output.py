@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,8 +21,15 @@ from langchain_wan._media.formats import EXTENSIONS
 from langchain_wan._text.control_characters import escape_line, escape_text
 from langchain_wan._text.logs import logger
 from langchain_wan.cli.shell_advice import DEFAULT_FOLDER, name_store, to_shell_advice
-from langchain_wan.errors import ImageReferenceError, InvalidImageRequestError, WanConfigurationError, WanError
+from langchain_wan.errors import (
+    ImageReferenceError,
+    InvalidImageRequestError,
+    StoreError,
+    WanConfigurationError,
+    WanError,
+)
 from langchain_wan.models import GeneratedImage, ImageResult
+from langchain_wan.store import WanStore
 
 
 class SafeConsole(Console):
@@ -37,15 +45,55 @@ class SafeConsole(Console):
             yield segment if segment.control else segment._replace(text=escape_text(segment.text))
 
 
+class MessageConsole(SafeConsole):
+    """A console for messages. On a terminal, each command of a message has a line of its own, to be copied whole."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print a message, or what rich prints."""
+        if not self.is_terminal or len(objects) != 1 or not isinstance(objects[0], str):
+            super().print(*objects, **options)
+            return
+        for index, part in enumerate(_COMMAND.split(objects[0])):
+            if index % 2:  # not wrapped: a line feed would cut the command where it is pasted
+                super().print(f"  {part}", **{**options, "soft_wrap": True})
+            elif text := part.lstrip(".,;: ").rstrip():
+                super().print(text, **options)
+
+
+_COMMAND = re.compile(r"`(langchain-wan [^`]+)`")
 BAD_USAGE = (InvalidImageRequestError, ImageReferenceError, WanConfigurationError)
 # A terminal wraps at words; a pipe gets whole lines.
 out = SafeConsole(markup=False, width=None if sys.stdout.isatty() else 500)
-err = SafeConsole(stderr=True, markup=False, highlight=False, width=None if sys.stderr.isatty() else 10_000)
+err = MessageConsole(stderr=True, markup=False, highlight=False, width=None if sys.stderr.isatty() else 10_000)
+
+
+def open_store(folder: Path) -> WanStore:
+    """Return the store of a folder that exists: a command that makes nothing creates none.
+
+    Raises:
+        WanConfigurationError: There is no such folder.
+    """
+    if not folder.is_dir():
+        raise WanConfigurationError(
+            f"No store in {folder}: there is no such folder. Name the store's folder with --out."
+        )
+    return WanStore(folder)
 
 
 def save_image(image: GeneratedImage, folder: Path) -> Path:
-    """Write an image into a folder under its id, and return the file."""
-    return image.save(folder / f"{image.id}{EXTENSIONS[image.mime_type]}")
+    """Write an image into a folder under its id, and return the file.
+
+    Raises:
+        StoreError: The file can't be written, or the image is not in the store any more.
+    """
+    file = folder / f"{image.id}{EXTENSIONS[image.mime_type]}"
+    try:
+        return image.save(file)
+    except OSError as error:
+        raise StoreError(
+            f"{file} can't be written: {error.strerror or type(error).__name__}.",
+            next_step="The image is in the store.",
+        ) from error
 
 
 def print_result(result: ImageResult, files: list[Path]) -> None:

@@ -12,13 +12,21 @@ from langchain_wan.settings import KEY_VARIABLE
 
 
 def serve(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for any free port.")] = 8377,
-    latency: Annotated[float, typer.Option(min=0, help="Latency of each request in seconds.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="NUMBER", help="Port; 0 for any free port.")] = 8377,
+    latency: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Latency of each request.")] = 0,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Fault of the first paid request, or none; repeat it for the next ones."),
+    ] = None,
 ) -> None:
     """Run a fake service on this machine until Ctrl-C."""
     from langchain_wan.sandbox.app import Sandbox
 
-    service = Sandbox(port=port, latency=latency)
+    faults = [None if name == "none" else name for name in fault or []]
+    try:
+        service = Sandbox(port=port, latency=latency, faults=faults)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--fault") from None
     try:
         service.start()
     except OSError as error:

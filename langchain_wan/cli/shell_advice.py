@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 DEFAULT_FOLDER = Path("wan-images")
 
@@ -33,7 +34,7 @@ def to_shell_advice(text: str, folder: Path) -> str:
     text = " ".join(text.split())
     for python, shell in _PHRASES:
         text = re.sub(python, shell, text)
-    text = re.sub(r"store\.resolve\('(.+?)', '(not_)?charged'\)", _name_resolve(folder), text)
+    text = re.sub(r"store\.resolve\('(.+?)', '(not_)?charged'\)", _translate_resolve(folder), text)
     return re.sub(r"\bresume\(\)", f"`langchain-wan resume{name_store(folder)}`", text)
 
 
@@ -42,9 +43,10 @@ def name_store(folder: Path) -> str:
     return "" if folder == DEFAULT_FOLDER else f" --out {shlex.quote(str(folder))}"
 
 
-def _name_resolve(folder: Path) -> Callable[[re.Match[str]], str]:
-    def name(step: re.Match[str]) -> str:
-        outcome = "not-charged" if step[2] else "charged"
-        return f"`langchain-wan resolve {shlex.quote(step[1])} --{outcome}{name_store(folder)}`"
+def name_resolve(operation: str, outcome: Literal["charged", "not-charged"], folder: Path) -> str:
+    """Return the command that settles an operation; or with `--all`, every uncertain one."""
+    return f"`langchain-wan resolve {shlex.quote(operation)} --{outcome}{name_store(folder)}`"
 
-    return name
+
+def _translate_resolve(folder: Path) -> Callable[[re.Match[str]], str]:
+    return lambda step: name_resolve(step[1], "not-charged" if step[2] else "charged", folder)
