@@ -19,7 +19,7 @@ from langchain_wan.cli.generate import generate
 from langchain_wan.cli.history import history
 from langchain_wan.cli.resolve import resolve
 from langchain_wan.cli.resume import resume
-from langchain_wan.cli.sandbox import serve
+from langchain_wan.cli.sandbox import FAULT_NAMES, serve
 
 
 class SafeGroup(TyperGroup):
@@ -57,7 +57,7 @@ app = typer.Typer(
 )
 for command in (generate, history, resume, resolve, balance):
     app.command()(command)
-app.command("sandbox")(serve)
+app.command("sandbox", epilog=FAULT_NAMES)(serve)
 
 
 def _print_version(is_wanted: bool) -> None:

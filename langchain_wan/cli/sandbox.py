@@ -8,7 +8,10 @@ from typing import Annotated
 import typer
 
 from langchain_wan.cli.output import err
+from langchain_wan.sandbox.answers import FAULTS
 from langchain_wan.settings import KEY_VARIABLE
+
+FAULT_NAMES = f"Faults: none, {', '.join(FAULTS)}."
 
 
 def serve(

@@ -33,6 +33,7 @@ from langchain_wan.sandbox.answers import (
 from langchain_wan.sandbox.images import check_input_image, choose_size, read_prompt
 from langchain_wan.sandbox.results import Results
 
+DOWNLOAD = "GET /images/"
 HANG_SECONDS = 600  # seconds until "hang" is answered
 
 
@@ -58,20 +59,26 @@ class Aisa:
         self._results = Results(url_ttl)
         self.bill, self.origin = Decimal(0), ""
 
+    def is_authorized(self, route: str, query: Mapping[str, str], authorization: str) -> bool:
+        """Say whether a request has the key, or a download the signature of its result."""
+        if route.startswith(DOWNLOAD):
+            return self._results.is_signed(route.removeprefix("GET "), query)
+        scheme, _, key = authorization.partition(" ")
+        return scheme.lower() == "bearer" and key == self.api_key
+
     async def answer(self, route: str, query: Mapping[str, str], authorization: str, payload: Any) -> Answer:
         """Answer a request; `route` is its method and path, `payload` its JSON or None.
 
         Raises:
             Answer: The request is refused.
         """
-        if route.startswith("GET /images/"):
+        if route.startswith(DOWNLOAD):
             return self._results.answer(route.removeprefix("GET "), query)
+        if not self.is_authorized(route, query, authorization):
+            return ANSWERS["invalid_api_key" if authorization.partition(" ")[2] else "missing_api_key"]
         fault = next(self._faults, None) if route == f"POST {CHAT}" else None
         if isinstance(fault, Answer):
             return fault
-        scheme, _, key = authorization.partition(" ")
-        if scheme.lower() != "bearer" or key != self.api_key:
-            return ANSWERS["invalid_api_key" if key else "missing_api_key"]
         if route == f"POST {CHAT}":
             return await self._chat(payload, fault)
         if route == "GET /v1/credits/balance":

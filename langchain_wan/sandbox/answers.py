@@ -79,10 +79,26 @@ FIXED = {f"GET /v1/models/{model['id']}": Answer(model) for model in _MODELS} | 
 }
 
 
+FAULTS = (*ANSWERS, *WIRE_FAULTS)  # the names of all faults
+
+
+def check_source(headers: Mapping[str, str], origin: str) -> None:
+    """Refuse a request that a foreign page of a browser sends, or that a foreign host name brings here.
+
+    Raises:
+        Answer: The request is for another host, or from another origin.
+    """
+    own = (origin, origin.replace("127.0.0.1", "localhost"))
+    if f"http://{headers.get('host', '')}" not in own:
+        raise Answer(f"The sandbox answers only at {origin}.", 421)
+    if headers.get("origin", origin) not in own:
+        raise Answer(f"The sandbox answers only pages of {origin}.", 403)
+
+
 def check_fault(fault: Fault) -> Answer | str | None:
     """Return the answer of a fault, or the name of a fault of the connection."""
     if isinstance(fault, Mapping):
         return Answer(**fault)
-    if fault not in {None, *ANSWERS, *WIRE_FAULTS}:
-        raise ValueError(f"{fault!r} is not a fault that the sandbox knows: {', '.join([*ANSWERS, *WIRE_FAULTS])}")
+    if fault is not None and fault not in FAULTS:
+        raise ValueError(f"{fault!r} is not a fault that the sandbox knows: {', '.join(FAULTS)}")
     return ANSWERS.get(fault or "", fault)

@@ -17,26 +17,33 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from langchain_wan.sandbox.aisa import Aisa, build_rate_limits
-from langchain_wan.sandbox.answers import CHAT, REQUEST_ID, Answer, Fault
+from langchain_wan.sandbox.answers import CHAT, REQUEST_ID, Answer, Fault, check_source
 
 if TYPE_CHECKING:
+    from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
+
+MAX_REQUESTS = 10_000  # recorded; beyond that the oldest are dropped
+MAX_REQUEST_BYTES = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class SandboxRequest:
-    """A request as it arrived: header names in lower case; `json` is None if the body is not JSON."""
+    """A request as it arrived: header names in lower case; `json` is None if the body is not JSON, `size` its bytes."""
 
     method: str
     path: str
     headers: Mapping[str, str]
     json: Any
+    size: int = 0
 
 
 class Sandbox:
     """A service to develop and test against: `with Sandbox() as service:`, then `service.url`, `service.api_key`.
 
-    `requests` lists all requests that arrived, downloads too; `bill` is what AIsa would have charged, in dollars.
+    `requests` lists the requests that arrived, downloads too: the newest 10,000, and at most 256 MiB of them. What came
+    without the key, or without the signature of a download, is not among them. `bill` is what AIsa would have charged,
+    in dollars.
 
     Args:
         latency: Seconds that one request takes.
@@ -133,13 +140,7 @@ class Sandbox:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         arrived = self._request(scope, receive)
         try:
-            payload = json.loads(await arrived.body() or "null")
-        except (ValueError, RecursionError):
-            payload = None
-        self.requests.append(SandboxRequest(arrived.method, scope["path"], dict(arrived.headers), payload))
-        try:
-            route, authorization = f"{arrived.method} {scope['path']}", arrived.headers.get("authorization", "")
-            answer = await self._aisa.answer(route, arrived.query_params, authorization, payload)
+            answer = await self._answer(arrived)
         except Answer as refusal:
             answer = refusal
         request_id, body = secrets.token_hex(16), answer.body
@@ -156,3 +157,38 @@ class Sandbox:
         for connection in self._server.server_state.connections:
             if answer.sent == 0 and getattr(connection, "scope", None) is scope:
                 connection.transport.close()
+
+    async def _answer(self, arrived: Request) -> Answer:
+        """Answer a request, and record it if it has the key.
+
+        Raises:
+            Answer: The request is refused.
+        """
+        route, authorization = f"{arrived.method} {arrived.scope['path']}", arrived.headers.get("authorization", "")
+        try:
+            check_source(arrived.headers, self._aisa.origin)
+            is_recorded = self._aisa.is_authorized(route, arrived.query_params, authorization)
+        except Answer:
+            await _discard(arrived)
+            raise
+        if not is_recorded:
+            await _discard(arrived)
+            return await self._aisa.answer(route, arrived.query_params, authorization, None)
+        body = await arrived.body()
+        try:
+            payload = json.loads(body or "null")
+        except (ValueError, RecursionError):
+            payload = None
+        self._record(SandboxRequest(arrived.method, arrived.scope["path"], dict(arrived.headers), payload, len(body)))
+        return await self._aisa.answer(route, arrived.query_params, authorization, payload)
+
+    def _record(self, request: SandboxRequest) -> None:
+        self.requests.append(request)
+        while len(self.requests) > MAX_REQUESTS or sum(each.size for each in self.requests) > MAX_REQUEST_BYTES:
+            del self.requests[0]
+
+
+async def _discard(arrived: Request) -> None:
+    """Read a body without keeping it: an answer before its end would look like a broken connection to the client."""
+    async for _ in arrived.stream():
+        pass

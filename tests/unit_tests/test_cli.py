@@ -7,6 +7,8 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from langchain_wan._services.refusals import REFUSALS
 from langchain_wan.cli.app import app
 from langchain_wan.cli.shell_advice import to_shell_advice
 from langchain_wan.errors import PaidButNotRetrievedError
+from langchain_wan.sandbox.answers import FAULTS
 from langchain_wan.sandbox.app import Sandbox
 from tests.support.conversations import IMAGE_ID
 from tests.support.images import png
@@ -245,17 +248,43 @@ def test_the_folder_is_a_store_for_python_too(service: Sandbox, tmp_path: Path) 
     assert image.read() == (tmp_path / "wan-images" / f"{made}.png").read_bytes()
 
 
-def test_the_sandbox_command_serves_until_it_is_interrupted() -> None:
+@contextmanager
+def serve(*options: str) -> Iterator[tuple[str, str]]:
+    """Run the sandbox as a command; yield its address and key, then interrupt it."""
     # A job of a shell that runs in the background ignores Ctrl-C, and so would its children.
     program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     program += "; from langchain_wan.cli import main; main()"
-    command = [sys.executable, "-c", program, "sandbox", "--port", "0"]
+    command = [sys.executable, "-c", program, "sandbox", "--port", "0", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         match = re.fullmatch(r"export AISA_BASE_URL=(http://127\.0\.0\.1:\d+/v1) AISA_API_KEY=(\S+)\n", line)
         assert match is not None
-        headers = {"Authorization": f"Bearer {match[2]}"}
-        assert httpx.get(f"{match[1]}/models", headers=headers, trust_env=False).status_code == 200
+        yield match[1], match[2]
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
+
+
+def test_the_sandbox_command_serves_until_it_is_interrupted() -> None:
+    with serve() as (url, key):
+        headers = {"Authorization": f"Bearer {key}"}
+        assert httpx.get(f"{url}/models", headers=headers, trust_env=False).status_code == 200
+
+
+def test_the_sandbox_command_fails_as_it_is_told_to() -> None:
+    with serve("--fault", "quota_exceeded", "--fault", "none", "--fault", "internal_error") as (url, key):
+        client = httpx.Client(headers={"Authorization": f"Bearer {key}"}, trust_env=False, timeout=30)
+        content = [{"type": "text", "text": "a fox"}]
+        request = {"model": "wan2.7-image", "n": 1, "messages": [{"role": "user", "content": content}]}
+        with client:
+            answers = [client.post(f"{url}/chat/completions", json=request) for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [429, 200, 500, 200]
+
+
+def test_the_help_of_the_sandbox_names_each_fault_and_an_unknown_one_is_refused() -> None:
+    words = re.findall(r"\w+", runner.invoke(app, ["sandbox", "--help"]).stdout)
+    assert [name for name in FAULTS if name not in words] == []
+    done = runner.invoke(app, ["sandbox", "--fault", "teapot"])
+    assert done.exit_code == 2
+    assert "'teapot' is not a fault" in done.stderr
+    assert "Traceback" not in done.stderr

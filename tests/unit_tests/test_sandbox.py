@@ -23,6 +23,7 @@ import pytest
 from PIL import Image
 
 from langchain_wan.sandbox import aisa as aisa_module
+from langchain_wan.sandbox import app as app_module
 from langchain_wan.sandbox import results as results_module
 from langchain_wan.sandbox.app import Sandbox
 from tests.support.images import encode, to_data_uri
@@ -344,7 +345,7 @@ def test_requests_are_recorded_in_order_downloads_and_failures_too() -> None:
     with Sandbox() as running:
         (url,) = contents(ask(running, size=SMALL))
         httpx.get(url)
-        httpx.post(running.url + CHAT, content=b"{")
+        httpx.post(running.url + CHAT, content=b"{", headers=authorize(running))
     assert [(request.method, request.path) for request in running.requests] == [
         ("POST", "/v1/chat/completions"),
         ("GET", urlsplit(url).path),
@@ -357,6 +358,79 @@ def test_requests_are_recorded_in_order_downloads_and_failures_too() -> None:
     assert broken.json is None
     with pytest.raises(AttributeError):
         first.method = "GET"  # type: ignore[misc]  # that it is frozen is what is tested
+
+
+# What it answers and keeps
+
+
+def test_nothing_is_kept_of_a_request_without_the_key_or_the_signature() -> None:
+    secret = {"model": "wan2.7-image", "messages": "the password is swordfish"}
+    with Sandbox(faults=["quota_exceeded"]) as running:
+        for headers in ({}, {"Authorization": "Bearer sk-live-swordfish"}, {"Authorization": "Basic swordfish"}):
+            assert httpx.post(running.url + CHAT, json=secret, headers=headers).status_code == 401
+        assert httpx.get(running.url + "/models", headers={"Authorization": "Bearer sk-live"}).status_code == 401
+        unsigned = running.url.removesuffix("/v1") + "/images/0.png?Signature=swordfish"
+        assert httpx.get(unsigned).status_code == 404
+        assert running.requests == []
+        assert "swordfish" not in repr(vars(running))
+        assert ask(running, size=SMALL).status_code == 429  # they took no fault either
+
+
+def test_a_large_request_without_the_key_gets_its_answer_and_no_broken_connection() -> None:
+    with Sandbox() as running:
+        answer = httpx.post(running.url + CHAT, content=b"x" * 30_000_000, timeout=30)
+    refused(answer, 401, "missing_api_key")
+
+
+def send_raw(service: Sandbox, *lines: str) -> bytes:
+    """Send a request with exactly these headers; httpx would add a host."""
+    with socket.create_connection(("127.0.0.1", urlsplit(service.url).port)) as client:
+        client.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode())
+        return b"".join(iter(lambda: client.recv(65536), b""))
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1:1", "127.0.0.1", "localhost.evil.example:{port}", ""])
+def test_a_request_for_another_host_is_refused_and_not_kept(host: str) -> None:
+    with Sandbox() as running:
+        named = host.format(port=urlsplit(running.url).port)
+        key = f"Authorization: Bearer {running.api_key}"
+        answer = send_raw(running, "GET /v1/models HTTP/1.1", f"Host: {named}", key)
+        assert answer.startswith(b"HTTP/1.1 421 ")
+        assert send_raw(running, "GET /v1/models HTTP/1.0", key).startswith(b"HTTP/1.1 421 ")
+        assert running.requests == []
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://127.0.0.1:1", "null", "http://localhost"])
+def test_a_web_page_of_another_origin_is_refused_and_not_kept(origin: str) -> None:
+    with Sandbox() as running:
+        headers = {**authorize(running), "Origin": origin}
+        preflight = httpx.request("OPTIONS", running.url + CHAT, headers={"Origin": origin})
+        answer = httpx.post(running.url + CHAT, json=body(size=SMALL), headers=headers)
+        assert (preflight.status_code, answer.status_code) == (403, 403)
+        assert "access-control-allow-origin" not in preflight.headers
+        assert running.requests == []
+        assert running.bill == 0
+
+
+def test_its_own_host_may_be_called_localhost_and_its_own_origin_is_answered() -> None:
+    with Sandbox() as running:
+        for name in ("127.0.0.1", "localhost"):
+            own = f"{name}:{urlsplit(running.url).port}"
+            headers = {**authorize(running), "Host": own, "Origin": f"http://{own}"}
+            assert httpx.get(running.url + "/models", headers=headers).status_code == 200
+        assert len(running.requests) == 2
+
+
+def test_the_list_of_requests_is_bounded_in_number_and_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app_module, "MAX_REQUESTS", 3)
+    with Sandbox() as running:
+        for number in range(5):
+            read(running, f"/models/{number}")
+        assert [request.path for request in running.requests] == [f"/v1/models/{number}" for number in (2, 3, 4)]
+        monkeypatch.setattr(app_module, "MAX_REQUEST_BYTES", 2500)
+        for seed in range(3):
+            ask(running, text("x" * 1000), size="8K", seed=seed)
+        assert [request.json["seed"] for request in running.requests] == [1, 2]
 
 
 # Pictures
