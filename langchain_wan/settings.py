@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Iterable
 from decimal import Decimal
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
 from langchain_core.rate_limiters import BaseRateLimiter
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails
 
 from langchain_wan._net.addresses import Network
 from langchain_wan._net.endpoint import Endpoint, parse_base_url
+from langchain_wan._net.proxy import parse_proxy
 from langchain_wan._services.catalog import check_models
 from langchain_wan.budget import Budget
 from langchain_wan.errors import WanConfigurationError
@@ -29,11 +42,26 @@ DEFAULT_BASE_URL = "https://api.aisa.one/v1"
 DEFAULT_MODEL = "wan2.7-image"
 
 
-def _secret(value: Any) -> Any:
-    if value is not None and not isinstance(value, str | SecretStr):
-        # A TypeError passes through pydantic as it is; a ValueError would carry the value along.
-        raise TypeError("api_key must be a str or a SecretStr")
-    return SecretStr(value) if isinstance(value, str) else value
+SECRETS = ("api_key", "proxy")
+
+
+def _hide(values: dict[str, Any], names: Iterable[str]) -> None:
+    """Wrap what must not be shown, in place: frames and errors of pydantic show what they validate.
+
+    What no setting is called is wrapped too: it may be a key under a misspelt name.
+    """
+    for name in values.keys() - names | values.keys() & SECRETS:
+        if isinstance(values[name], str):
+            values[name] = SecretStr(values[name])
+        elif name in SECRETS and not isinstance(values[name], SecretStr | None):
+            del values[name]  # before it stands in a traceback
+            # A TypeError passes through pydantic as it is; a ValueError would carry the value along.
+            raise TypeError(f"{name} must be a str or a SecretStr")
+
+
+def _check_proxy(value: SecretStr | str | None) -> SecretStr | str | None:
+    parse_proxy(value)
+    return value
 
 
 def _store(value: Any) -> Any:
@@ -46,11 +74,11 @@ def _price(value: Decimal) -> Decimal:
     return value
 
 
-def _is_key_of_sandbox(key: str) -> bool:
+def _is_key_of_sandbox(key: SecretStr) -> bool:
     # No account has this key, so that a proxy on this machine could not charge anything either.
     from langchain_wan.sandbox.aisa import Aisa
 
-    return key == Aisa.api_key
+    return key.get_secret_value() == Aisa.api_key
 
 
 class WanSettings(BaseModel):
@@ -75,13 +103,14 @@ class WanSettings(BaseModel):
             URIs, and once more as URLs where the service refuses those.
         on_image: A function, sync or async, called once with each image that is stored; a URL that it returns becomes
             the image's URL.
-        proxy: URL of an HTTP proxy. Proxies of the environment are not used.
+        proxy: URL of an HTTP proxy, kept secret since it may contain a password. Proxies of the environment are not
+            used, and a service on this machine is reached directly.
         allowed_networks: Internal networks that downloads may reach nevertheless.
     """
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True)
 
-    api_key: Annotated[SecretStr | str | None, BeforeValidator(_secret)] = Field(default=None, repr=False)
+    api_key: SecretStr | str | None = Field(default=None, repr=False)
     base_url: str | None = None
     model: Annotated[str, Field(min_length=1)] = DEFAULT_MODEL
     prices: dict[str, Annotated[Decimal, AfterValidator(_price)]] = Field(default_factory=dict)
@@ -95,8 +124,28 @@ class WanSettings(BaseModel):
     reference_urls: ReferenceUrls = "pass"
     send_references: SendReferences = "auto"
     on_image: Callable[[GeneratedImage], str | Awaitable[str | None] | None] | None = None
-    proxy: str | None = Field(default=None, repr=False)
+    proxy: Annotated[SecretStr | str | None, AfterValidator(_check_proxy)] = Field(default=None, repr=False)
     allowed_networks: tuple[Network, ...] = ()
+
+    if not TYPE_CHECKING:  # editors complete the settings by their names
+
+        def __init__(self, **values: Any) -> None:
+            _hide(values, type(self).model_fields)
+            super().__init__(**values)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _show_no_input(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        if isinstance(values, dict):
+            values = {**values}
+            _hide(values, cls.model_fields)
+        try:
+            return handler(values)
+        except ValidationError as error:
+            problems = [cast("InitErrorDetails", {**problem, "input": None}) for problem in error.errors()]
+            shown = ValidationError.from_exception_data(error.title, problems, hide_input=True)
+        del values
+        raise shown
 
     @model_validator(mode="after")
     def _check_model(self) -> Self:
@@ -114,23 +163,35 @@ class WanSettings(BaseModel):
             WanConfigurationError: One is missing, or can't be used.
         """
         base_url, loopback = self._read_address()
-        setting = self.api_key if self.api_key is not None else os.environ.get(KEY_VARIABLE, "")
-        key = setting if isinstance(setting, SecretStr) else SecretStr(setting)
-        text = key.get_secret_value()
-        if not text.strip():
+        key, proxy = self._find_key(), parse_proxy(self.proxy)
+        if not key.get_secret_value().strip():
             raise WanConfigurationError(
                 f"No API key: set the environment variable {KEY_VARIABLE} or pass api_key=... To try without a key, "
                 "use the sandbox: pip install 'langchain-wan[sandbox]' and `with Sandbox() as s:`."
             )
-        if not all("!" <= char <= "~" for char in text):
+        if re.fullmatch("[!-~]+", key.get_secret_value()) is None:
             raise WanConfigurationError("The API key contains whitespace or non-ASCII characters; nothing was sent.")
-        return Endpoint(base_url, key, loopback, is_sandbox=loopback is not None and _is_key_of_sandbox(text))
+        return Endpoint(
+            base_url,
+            key,
+            loopback,
+            is_sandbox=loopback is not None and _is_key_of_sandbox(key),
+            proxy=None if loopback else proxy,
+        )
 
     def _read_address(self) -> tuple[str, tuple[str, int] | None]:
         return parse_base_url(self.base_url or os.environ.get(URL_VARIABLE) or DEFAULT_BASE_URL)
 
+    def _find_key(self) -> SecretStr:
+        setting = self.api_key if self.api_key is not None else os.environ.get(KEY_VARIABLE, "")
+        return setting if isinstance(setting, SecretStr) else SecretStr(setting)
+
     def __getstate__(self) -> dict[Any, Any]:
-        """Pickle without the key: the other process reads it from its environment."""
+        """Pickle without the key, which the other process reads from its environment, and without a proxy's password.
+
+        Where the proxy asks for one it refuses the other process, which sends nothing around it.
+        """
         state = super().__getstate__()
-        fields = {**state["__dict__"], "api_key": None}
+        proxy = parse_proxy(self.proxy)
+        fields = {**state["__dict__"], "api_key": None, "proxy": None if proxy is None else SecretStr(proxy.url)}
         return {**state, "__dict__": fields, "__pydantic_fields_set__": state["__pydantic_fields_set__"] - {"api_key"}}

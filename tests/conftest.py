@@ -26,7 +26,8 @@ load_quick_profile()  # before test modules are imported; the option --hypothesi
 @pytest.fixture(autouse=True)
 def clean_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test begins with no key, an empty default store, and no memory of what a service refuses."""
-    for name in ("AISA_API_KEY", "AISA_BASE_URL", "LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2"):
+    tracing = ("LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2")
+    for name in ("AISA_API_KEY", "AISA_BASE_URL", *tracing, "SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(WanStore, "_default", None)
     monkeypatch.setattr(lessons, "_urls_only", {})

@@ -6,18 +6,18 @@ import asyncio
 import hashlib
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import Any, TypeVar
 
 from langchain_wan._call.reports import AsyncReporter, Reporter, Watch
 from langchain_wan._call.steps import Acquire, Flow, Notify, Release, Send, SendAll, Sleep, Step, Work
-from langchain_wan._concurrency.executor import in_thread
+from langchain_wan._concurrency.executor import in_thread, map_in_threads
 from langchain_wan._concurrency.slots import Slots, find_slots
 from langchain_wan._net import send
 from langchain_wan._net.download import Download
 from langchain_wan._net.endpoint import Endpoint
 from langchain_wan._net.messages import Outcome, WireRequest
+from langchain_wan._net.proxy import parse_proxy
 from langchain_wan.settings import WanSettings
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ class _Settings:
             time.monotonic() + step.timeout,
             service=loopback if step.results else None,
             allow_http=step.results or loopback is not None,
-            proxy=self._settings.proxy,
+            proxy=parse_proxy(self._settings.proxy),
             networks=self._settings.allowed_networks,
         )
 
@@ -103,7 +103,7 @@ class Driver(_Settings):
 
     def send(self, request: WireRequest, timeout: float) -> Outcome:
         """Send a request to the service; `timeout` in seconds, to the end of the answer."""
-        return send.send(request, self._endpoint, time.monotonic() + timeout, self._settings.proxy)
+        return send.send(request, self._endpoint, time.monotonic() + timeout)
 
     def _download_all(self, step: SendAll) -> list[Any]:
         download = self._download(step)
@@ -111,15 +111,7 @@ class Driver(_Settings):
         def fetch(index: int) -> Any:
             return step.each(index, download.run(step.urls[index]))
 
-        if len(step.urls) == 1:
-            return [fetch(0)]
-        threads = ThreadPoolExecutor(min(len(step.urls), DOWNLOADS), thread_name_prefix="langchain-wan-download")
-        try:
-            return list(threads.map(fetch, range(len(step.urls))))
-        except RuntimeError:  # the interpreter is ending: no new threads
-            return [fetch(index) for index in range(len(step.urls))]
-        finally:
-            threads.shutdown(wait=False, cancel_futures=True)
+        return map_in_threads(fetch, range(len(step.urls)), threads=DOWNLOADS)
 
 
 class AsyncDriver(_Settings):
@@ -174,7 +166,7 @@ class AsyncDriver(_Settings):
 
     async def send(self, request: WireRequest, timeout: float) -> Outcome:
         """Send a request to the service; `timeout` in seconds, to the end of the answer."""
-        return await send.asend(request, self._endpoint, time.monotonic() + timeout, self._settings.proxy)
+        return await send.asend(request, self._endpoint, time.monotonic() + timeout)
 
     async def _download_all(self, step: SendAll) -> list[Any]:
         download = self._download(step)

@@ -14,6 +14,7 @@ from langchain_wan._call.job import Job
 from langchain_wan._call.states import ending
 from langchain_wan._call.steps import Flow, Work
 from langchain_wan._concurrency.callbacks import complete
+from langchain_wan._net import send
 from langchain_wan._storage.money import to_nano
 from langchain_wan._storage.operations import Claim, ClaimResult, Limit, Operation
 from langchain_wan._text.logs import logger
@@ -35,6 +36,7 @@ def claim_operation(job: Job, fingerprint: str) -> Flow[Operation | None]:
     Raises:
         BudgetExceededError: The budget does not allow the call.
         StoreError: The store can't be written, so the call is not made.
+        WanConfigurationError: The network can't be set up.
     """
     job.budget = yield from _find_budget(job)
     limit = None if job.budget is None else job.budget.limit()
@@ -43,6 +45,7 @@ def claim_operation(job: Job, fingerprint: str) -> Flow[Operation | None]:
     claim = _build_claim(job, fingerprint, limit)
 
     def take() -> ClaimResult:
+        send.prepare()
         job.storage.blobs.ensure_space(job.request.n)
         result = job.ledger.claim(claim)
         if result.outcome == "claimed":

@@ -12,16 +12,20 @@ import ipaddress
 import ssl
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import httpcore
 
 from langchain_wan._net.addresses import Network, RefusedAddressError, check_dial
+from langchain_wan._net.credentials import Credentials
+from langchain_wan._net.proxy import Proxy
 from langchain_wan._net.resolver import aresolve, resolve
 
 SocketOptions: TypeAlias = Iterable[Any] | None
-WRITE_SLICE = 2**16  # bytes; httpcore gives each part of a large write the whole timeout
+WRITE_SLICE = (
+    2**16
+)  # bytes; httpcore gives each part of a large write the whole timeout, and an event loop is held by one
 
 
 @dataclass(frozen=True)
@@ -32,13 +36,15 @@ class Route:
         deadline: Monotonic time at which everything ends.
         public_only: Whether internal addresses are refused.
         allowed: Networks that are allowed although they are internal.
-        proxy: URL of a proxy, which then resolves names itself; None means a direct connection.
+        proxy: A proxy, which then resolves names itself; None means a direct connection.
+        credentials: The secrets whose marks stand in the headers of the request.
     """
 
     deadline: float
     public_only: bool = False
     allowed: tuple[Network, ...] = ()
-    proxy: str | None = None
+    proxy: Proxy | None = None
+    credentials: Credentials = field(default_factory=Credentials, repr=False)
 
     def limit(self, timeout: float | None, error_type: type[Exception]) -> float:
         """Return a timeout that ends at the deadline at the latest.
@@ -75,6 +81,7 @@ class _Stream(httpcore.NetworkStream):
         return self._stream.read(max_bytes, self._route.limit(timeout, httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        buffer = self._route.credentials.insert(buffer)
         for start in range(0, len(buffer), WRITE_SLICE):
             left = self._route.limit(timeout, httpcore.WriteTimeout)
             self._stream.write(buffer[start : start + WRITE_SLICE], left)
@@ -100,7 +107,10 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
         return await self._stream.read(max_bytes, self._route.limit(timeout, httpcore.ReadTimeout))
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        await self._stream.write(buffer, self._route.limit(timeout, httpcore.WriteTimeout))
+        buffer = self._route.credentials.insert(buffer)
+        for start in range(0, len(buffer), WRITE_SLICE):
+            left = self._route.limit(timeout, httpcore.WriteTimeout)
+            await self._stream.write(buffer[start : start + WRITE_SLICE], left)
 
     async def aclose(self) -> None:
         await self._stream.aclose()

@@ -14,11 +14,13 @@ from urllib.parse import urljoin
 from langchain_wan._concurrency.executor import in_thread
 from langchain_wan._media.formats import MAX_FILE_BYTES
 from langchain_wan._net.addresses import Network, RefusedAddressError, parse_target
+from langchain_wan._net.endpoint import is_loopback
 from langchain_wan._net.messages import Lost, NotSent, Outcome, Reply, user_agent
 from langchain_wan._net.send import load_transport
 
 if TYPE_CHECKING:
     from langchain_wan._net.connections import Route
+    from langchain_wan._net.proxy import Proxy
 
 MAX_REDIRECTS = 3
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -33,14 +35,14 @@ class Download:
         service: Host and port of the service on this machine that sent the URLs. Downloads from it are allowed
             although it is internal. None if the service is on another machine.
         allow_http: Whether plain http may be used.
-        proxy: URL of a proxy; None means a direct connection.
+        proxy: A proxy; None means a direct connection.
         networks: Internal networks that may be reached.
     """
 
     deadline: float
     service: tuple[str, int] | None = None
     allow_http: bool = False
-    proxy: str | None = None
+    proxy: Proxy | None = None
     networks: tuple[Network, ...] = ()
 
     def run(self, url: str) -> Outcome:
@@ -98,7 +100,7 @@ class Download:
             self.deadline,
             public_only=not internal,
             allowed=self.networks,
-            proxy=None if internal else self.proxy,
+            proxy=None if internal or is_loopback(target.host) else self.proxy,
         )
 
 

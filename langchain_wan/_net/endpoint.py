@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from langchain_wan._net.proxy import Proxy
 from langchain_wan.errors import WanConfigurationError
 
 
@@ -20,12 +21,15 @@ class Endpoint:
         api_key: Sent to this base URL only.
         loopback: Host and port of the service if it runs on this machine, else None.
         is_sandbox: Whether the sandbox answers, which charges nothing.
+        proxy: The way to the service; None means directly, as to each service on this machine: a proxy would read the
+            key that http carries.
     """
 
     base_url: str
     api_key: SecretStr
     loopback: tuple[str, int] | None
     is_sandbox: bool = False
+    proxy: Proxy | None = None
 
 
 def parse_base_url(text: str) -> tuple[str, tuple[str, int] | None]:
@@ -52,7 +56,7 @@ def parse_base_url(text: str) -> tuple[str, tuple[str, int] | None]:
         or any(char in text for char in "\\ \t\r\n")
     ):
         raise problem
-    loopback = _is_loopback(host)
+    loopback = is_loopback(host)
     if parts.scheme == "http" and not loopback:
         raise problem  # the key would be sent unencrypted
     base_url = f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
@@ -60,7 +64,8 @@ def parse_base_url(text: str) -> tuple[str, tuple[str, int] | None]:
     return base_url, (host, port or default_port) if loopback else None
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Say whether a host is this machine by its name."""
     if host == "localhost":
         return True
     try:

@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from langchain_wan._concurrency.executor import in_thread
 from langchain_wan._net.messages import Lost, Outcome, Reply, WireRequest, user_agent
+from langchain_wan.errors import WanConfigurationError
 
 if TYPE_CHECKING:
+    from langchain_wan._net.connections import Route
     from langchain_wan._net.endpoint import Endpoint
 
 
@@ -21,23 +24,27 @@ MAX_SEARCHED = 2**20  # bytes; longer answers are not searched for the key, sinc
 MIN_KEY = 8  # characters; a placeholder such as "x" occurs in every image
 
 
-def send(request: WireRequest, endpoint: Endpoint, deadline: float, proxy: str | None = None) -> Outcome:
+def prepare() -> None:
+    """Set up what every request needs, before money is reserved for one.
+
+    Raises:
+        WanConfigurationError: The certificates can't be read.
+    """
+    from langchain_wan._net import tls, transport  # noqa: F401  imported now, so that nothing is missing later
+
+    tls.tls_context()
+
+
+def send(request: WireRequest, endpoint: Endpoint, deadline: float) -> Outcome:
     """Send a request to the service, with the key."""
-    from langchain_wan._net import connections, transport
-
-    route = connections.Route(deadline, proxy=proxy)
-    url, headers = endpoint.base_url + request.path, _add_key(request, endpoint)
-    return _remove_key(transport.exchange(request.method, url, headers, request.body, route, ANSWER_CAP), endpoint)
+    outcome = load_transport().exchange(*_address(request, endpoint, deadline), ANSWER_CAP)
+    return _remove_key(outcome, endpoint)
 
 
-async def asend(request: WireRequest, endpoint: Endpoint, deadline: float, proxy: str | None = None) -> Outcome:
+async def asend(request: WireRequest, endpoint: Endpoint, deadline: float) -> Outcome:
     """Do what `send` does without blocking the event loop."""
     transport = await in_thread(load_transport)
-    from langchain_wan._net import connections
-
-    route = connections.Route(deadline, proxy=proxy)
-    url, headers = endpoint.base_url + request.path, _add_key(request, endpoint)
-    outcome = await transport.aexchange(request.method, url, headers, request.body, route, ANSWER_CAP)
+    outcome = await transport.aexchange(*_address(request, endpoint, deadline), ANSWER_CAP)
     return _remove_key(outcome, endpoint)
 
 
@@ -45,27 +52,26 @@ def load_transport() -> Any:
     """Import `transport` and read the certificates: too slow for an event loop, so async code calls it in a thread."""
     from langchain_wan._net import transport
 
-    transport.tls_context()
+    with suppress(WanConfigurationError):  # raised again where it is the outcome of a request
+        prepare()
     return transport
 
 
-def _add_key(request: WireRequest, endpoint: Endpoint) -> Mapping[str, str]:
+def _address(
+    request: WireRequest, endpoint: Endpoint, deadline: float
+) -> tuple[str, str, Mapping[str, str], bytes, Route]:
+    from langchain_wan._net.connections import Route
+
+    route = Route(deadline, proxy=endpoint.proxy)
     # Identity: the size of a compressed answer is only known once it is decoded.
     headers = {
         "User-Agent": user_agent(),
         "Accept": "application/json",
         "Accept-Encoding": "identity",
         **request.headers,
-        "Authorization": f"Bearer {endpoint.api_key.get_secret_value()}",
+        "Authorization": f"Bearer {route.credentials.add(endpoint.api_key)}",
     }
-    return _SecretHeaders(headers)
-
-
-class _SecretHeaders(dict[str, str]):
-    """Headers with the key: a traceback that prints local variables must not show it."""
-
-    def __repr__(self) -> str:
-        return "{...}"
+    return request.method, endpoint.base_url + request.path, headers, request.body, route
 
 
 def _remove_key(outcome: Outcome, endpoint: Endpoint) -> Outcome:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeAlias, TypeVar
@@ -19,6 +19,8 @@ from langchain_wan._net.addresses import RefusedAddressError
 from langchain_wan._net.connections import AsyncBackend, Backend, Route
 from langchain_wan._net.decoding import decode_reply
 from langchain_wan._net.messages import Lost, NotSent, Outcome, is_success
+from langchain_wan._net.tls import tls_context
+from langchain_wan.errors import WanConfigurationError
 
 Headers: TypeAlias = Mapping[str, str]
 CONNECT_TIMEOUT = 15.0  # seconds for name, connection and TLS handshake each, within the deadline
@@ -33,15 +35,14 @@ def exchange(method: str, url: str, headers: Headers, body: bytes, route: Route,
     progress = _Progress(method, cap)
     try:
         pool = _build_pool(route, url, asynchronous=False)
-        progress.stage = "wait"
-        response = pool.handle_request(_build_request(method, url, headers, body))
+        response = pool.handle_request(_build_request(method, url, headers, body, progress.trace))
         try:
             progress.start_reading(response)
             for chunk in response.iter_stream():
                 progress.add(chunk)
         finally:
             response.close()
-    except FAILURES as error:
+    except Exception as error:  # noqa: BLE001  whatever it is, it must say whether the request was sent
         return _read_failure(error, progress)
     return _read_reply(response, progress)
 
@@ -51,15 +52,14 @@ async def aexchange(method: str, url: str, headers: Headers, body: bytes, route:
     progress = _Progress(method, cap)
     try:
         pool = _build_pool(route, url, asynchronous=True)
-        progress.stage = "wait"
-        response = await pool.handle_async_request(_build_request(method, url, headers, body))
+        response = await pool.handle_async_request(_build_request(method, url, headers, body, progress.atrace))
         try:
             progress.start_reading(response)
             async for chunk in response.aiter_stream():
                 progress.add(chunk)
         finally:
             await response.aclose()
-    except FAILURES as error:
+    except Exception as error:  # noqa: BLE001  whatever it is, it must say whether the request was sent
         return _read_failure(error, progress)
     return _read_reply(response, progress)
 
@@ -70,9 +70,17 @@ class _Progress:
 
     method: str
     cap: int
-    stage: str = "connect"
+    stage: str = "connect"  # until the first byte of the request itself is written
     status: int = 0
     received: io.BytesIO = field(default_factory=io.BytesIO)  # grows in place, and gives its bytes without a copy
+
+    def trace(self, event: str, details: Mapping[str, Any]) -> None:
+        """Note when the request begins to be written; httpcore calls this."""
+        if event == "http11.send_request_headers.started" and details["request"].method != b"CONNECT":
+            self.stage = "wait"
+
+    async def atrace(self, event: str, details: Mapping[str, Any]) -> None:
+        self.trace(event, details)
 
     def start_reading(self, response: httpcore.Response) -> None:
         self.stage, self.status = "read", response.status
@@ -92,58 +100,54 @@ def _read_reply(response: httpcore.Response, progress: _Progress) -> Outcome:
     return decode_reply(response.status, headers, progress.received.getvalue(), progress.cap)
 
 
-# What httpcore raises, what httpx raises for a URL that it cannot read, and our own cap.
-FAILURES = (
-    httpcore.NetworkError,
-    httpcore.TimeoutException,
-    httpcore.ProtocolError,
-    httpcore.ProxyError,
-    httpcore.UnsupportedProtocol,
-    httpx.InvalidURL,
-    UnicodeError,
-    _TooLargeError,
-)
-# Raised only before a byte of the request is written.
-NEVER_SENT = (
-    httpcore.ConnectError,
-    httpcore.ConnectTimeout,
-    httpcore.PoolTimeout,
-    httpcore.ProxyError,
-    httpcore.UnsupportedProtocol,
-    httpx.InvalidURL,
-    UnicodeError,
-)
-
-
 def _read_failure(error: Exception, progress: _Progress) -> Outcome:
-    if isinstance(error, NEVER_SENT):
+    if progress.stage == "connect":
         return _explain_not_sent(error)
     stage = "send" if isinstance(error, httpcore.WriteTimeout | httpcore.WriteError) else progress.stage
-    if isinstance(error, _TooLargeError):
-        reason = f"the answer is larger than {progress.cap // 2**20} MiB"
-    else:
-        reason = LOST_REASONS.get(type(error), "the connection broke")
     # Only what was paid for is worth keeping.
     received = progress.received.getvalue() if progress.method == "POST" and is_success(progress.status) else None
-    return Lost(stage, reason, received)
+    return Lost(stage, _explain_loss(error, progress), received)
 
 
 def _explain_not_sent(error: Exception) -> NotSent:
-    refused = _find_cause(error, ssl.SSLCertVerificationError)
+    if isinstance(error, WanConfigurationError):
+        return NotSent(f"{error}".rstrip("."), transient=False)
+    refused = find_cause(error, ssl.SSLCertVerificationError)
     if refused is not None:
         return NotSent(f"its certificate was not accepted ({refused.verify_message})", transient=False)
-    if _find_cause(error, RefusedAddressError) is not None:
+    if find_cause(error, RefusedAddressError) is not None:
         return NotSent("its address is not allowed", transient=False)
-    if type(error) in NOT_SENT_REASONS:
-        return NotSent(NOT_SENT_REASONS[type(error)])
-    return NotSent("its address is not valid", transient=False)
+    if isinstance(error, INVALID):
+        return NotSent("its address is not valid", transient=False)
+    alert = _find_alert(error)
+    if alert:
+        return NotSent(f"no TLS connection could be made ({alert})")
+    # Anything else happens on this machine: no thread, no memory, no file left.
+    return NotSent(NOT_SENT_REASONS.get(type(error), f"no connection could be set up ({type(error).__name__})"))
 
 
+def _explain_loss(error: Exception, progress: _Progress) -> str:
+    if isinstance(error, _TooLargeError):
+        return f"the answer is larger than {progress.cap // 2**20} MiB"
+    alert = _find_alert(error)
+    return f"the TLS connection broke ({alert})" if alert else LOST_REASONS.get(type(error), "the connection broke")
+
+
+def _find_alert(error: Exception) -> str:
+    """Return what TLS says of a failure, such as "tlsv13 alert certificate required", or ""."""
+    failure = find_cause(error, ssl.SSLError)
+    return (failure.reason or "").replace("_", " ").lower() if failure is not None else ""
+
+
+INVALID = (httpcore.UnsupportedProtocol, httpcore.LocalProtocolError, httpx.InvalidURL, UnicodeError)
 NOT_SENT_REASONS: dict[type[Exception], str] = {
     httpcore.ConnectError: "no connection could be made",
     httpcore.ConnectTimeout: "connecting took too long",
     httpcore.PoolTimeout: "no connection was free",
     httpcore.ProxyError: "the proxy refused the connection",
+    httpcore.ReadTimeout: "the proxy did not answer in time",
+    httpcore.ReadError: "the proxy closed the connection",
+    httpcore.RemoteProtocolError: "the proxy did not answer as a proxy does",
 }
 LOST_REASONS: dict[type[Exception], str] = {
     httpcore.ReadTimeout: "it took too long",
@@ -153,7 +157,7 @@ LOST_REASONS: dict[type[Exception], str] = {
 E = TypeVar("E", bound=BaseException)
 
 
-def _find_cause(error: BaseException | None, kind: type[E]) -> E | None:
+def find_cause(error: BaseException | None, kind: type[E]) -> E | None:
     while error is not None:
         if isinstance(error, kind):
             return error
@@ -164,17 +168,23 @@ def _find_cause(error: BaseException | None, kind: type[E]) -> E | None:
 def _build_pool(route: Route, url: str, *, asynchronous: bool) -> Any:
     backend = AsyncBackend(route) if asynchronous else Backend(route)
     options: dict[str, Any] = {"network_backend": backend, "max_connections": 1, "max_keepalive_connections": 0}
-    if url.startswith("https:") or route.proxy is not None:
+    if url.startswith("https:"):
         options["ssl_context"] = tls_context()
-    if route.proxy is not None:
-        proxy = httpx.Proxy(route.proxy)
-        kind: Any = httpcore.AsyncHTTPProxy if asynchronous else httpcore.HTTPProxy
-        return kind(proxy_url=str(proxy.url), proxy_auth=proxy.raw_auth, **options)
-    kind = httpcore.AsyncConnectionPool if asynchronous else httpcore.ConnectionPool
-    return kind(**options)
+    if route.proxy is None:
+        kind: Any = httpcore.AsyncConnectionPool if asynchronous else httpcore.ConnectionPool
+        return kind(**options)
+    if route.proxy.url.startswith("https:"):
+        options["proxy_ssl_context"] = tls_context()
+    if route.proxy.authorization is not None:
+        mark = route.credentials.add(route.proxy.authorization)
+        options["proxy_headers"] = [("Proxy-Authorization", mark)]
+    kind = httpcore.AsyncHTTPProxy if asynchronous else httpcore.HTTPProxy
+    return kind(proxy_url=route.proxy.url, **options)
 
 
-def _build_request(method: str, url: str, headers: Headers, body: bytes) -> httpcore.Request:
+def _build_request(
+    method: str, url: str, headers: Headers, body: bytes, trace: Callable[[str, Mapping[str, Any]], Any]
+) -> httpcore.Request:
     target = _parse(url)
     lines: list[tuple[bytes | str, bytes | str]] = [("Host", target.netloc), *headers.items()]
     if body:
@@ -184,16 +194,10 @@ def _build_request(method: str, url: str, headers: Headers, body: bytes) -> http
         httpcore.URL(scheme=target.raw_scheme, host=target.raw_host, port=target.port, target=target.raw_path),
         headers=lines,
         content=body,
-        extensions={"timeout": {"connect": CONNECT_TIMEOUT, "pool": CONNECT_TIMEOUT}},
+        extensions={"timeout": {"connect": CONNECT_TIMEOUT, "pool": CONNECT_TIMEOUT}, "trace": trace},
     )
 
 
 @lru_cache(maxsize=16)  # paid calls use the same URL each time
 def _parse(url: str) -> httpx.URL:
     return httpx.URL(url)
-
-
-@lru_cache(maxsize=1)
-def tls_context() -> ssl.SSLContext:
-    """Return the TLS settings of httpx, built once; `SSL_CERT_FILE` and `SSL_CERT_DIR` are read."""
-    return httpx.create_ssl_context()

@@ -8,12 +8,10 @@ from __future__ import annotations
 import asyncio
 import gzip
 import socket
-import ssl
 import struct
 import threading
 import time
 import zlib
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from email.utils import format_datetime
@@ -30,6 +28,7 @@ from langchain_wan import (
     WanStore,
     errors,
 )
+from tests.support.certificates import tls, trust_authority
 from tests.support.fault_server import (
     KEY,
     Behaviour,
@@ -81,19 +80,6 @@ def test_2_a_resolver_that_hangs_is_abandoned_at_the_deadline(case: Case, monkey
     case.is_refused(error)
 
 
-@pytest.fixture(scope="session")
-def authority() -> Any:
-    import trustme
-
-    return trustme.CA()
-
-
-def tls(authority: Any, name: str, **kwargs: Any) -> Callable[[socket.socket], socket.socket]:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert(name, **kwargs).configure_cert(context)
-    return lambda connection: context.wrap_socket(connection, server_side=True)
-
-
 @pytest.mark.parametrize(
     ("name", "trusted", "kwargs"),
     [
@@ -108,10 +94,11 @@ def tls(authority: Any, name: str, **kwargs: Any) -> Callable[[socket.socket], s
     ids=["untrusted", "wrong host", "expired"],
 )
 def test_3_after_a_certificate_that_is_not_accepted_there_is_no_retry(
-    name: str, trusted: bool, kwargs: Any, case: Case, authority: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, trusted: bool, kwargs: Any, case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trust(authority if trusted else None, tmp_path, monkeypatch)
-    with FaultServer(GOOD, wrap=tls(authority, name, **kwargs)) as server:
+    if trusted:
+        trust_authority(tmp_path, monkeypatch)
+    with FaultServer(GOOD, wrap=tls(name, **kwargs)) as server:
         error = case.fails(server.url, errors.NotSentError)
         assert "certificate" in str(error)
         assert server.connections == 1
@@ -119,21 +106,9 @@ def test_3_after_a_certificate_that_is_not_accepted_there_is_no_retry(
     case.is_refused(error)
 
 
-def trust(authority: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from langchain_wan._net import transport
-
-    if authority is not None:
-        authority.cert_pem.write_to_path(folder / "ca.pem")
-        monkeypatch.setenv("SSL_CERT_FILE", str(folder / "ca.pem"))
-    transport.tls_context.cache_clear()
-    monkeypatch.setattr(transport, "tls_context", transport.tls_context.__wrapped__)
-
-
-def test_3_a_trusted_certificate_is_accepted(
-    case: Case, authority: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trust(authority, tmp_path, monkeypatch)
-    with FaultServer(GOOD, wrap=tls(authority, "127.0.0.1")) as server:
+def test_3_a_trusted_certificate_is_accepted(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trust_authority(tmp_path, monkeypatch)
+    with FaultServer(GOOD, wrap=tls("127.0.0.1")) as server:
         assert case.generate(case.client(server.url), "a fox").images
     case.is_paid()
 

@@ -102,7 +102,7 @@ class FaultServer:
                 return
             if self._wrap is not None:
                 connection = self._wrap(connection)
-            request = _read(connection)
+            request = read_request(connection)
             with self._lock:
                 self.requests.append(request)
                 behaviours = self._script if request.method == "POST" else self._files[request.path.partition("?")[0]]
@@ -113,7 +113,7 @@ class FaultServer:
             connection.close()
 
 
-def _read(connection: socket.socket) -> Received:
+def read_request(connection: socket.socket) -> Received:
     data = b""
     while b"\r\n\r\n" not in data:
         chunk = connection.recv(65536)
