@@ -47,7 +47,9 @@ def is_image_block(block: object) -> bool:
 
 def block_source(block: Mapping[str, Any]) -> str | bytes | None:
     """Return what an image block holds: a URL, a data URI, bytes, or None for a `file_id` or nothing at all."""
-    return _find_source(_unwrap(block), _DEPTH)
+    block = _unwrap(block)
+    source = _find_source(block, _DEPTH)
+    return b"" if source is None and _is_empty(block, _DEPTH) else source
 
 
 def _unwrap(block: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -69,6 +71,16 @@ def _find_source(block: Mapping[str, Any], depth: int) -> str | bytes | None:
         if isinstance(value, Mapping)
     )
     return next((source for source in sources if source is not None), None)
+
+
+def _is_empty(block: Mapping[str, Any], depth: int) -> bool:
+    """Say whether a block holds a file of 0 bytes: its data is there, and empty."""
+    if block.get("file_id"):
+        return False
+    nested = (block.get(key) for key in _NESTED if depth)
+    return any(block.get(key) in ("", b"") for key in _DATA) or any(
+        isinstance(value, Mapping) and _is_empty(value, depth - 1) for value in nested
+    )
 
 
 def _read_data(block: Mapping[str, Any], key: str) -> str | bytes | None:

@@ -256,7 +256,7 @@ def _find_foreign(messages: Sequence[Message]) -> list[ForeignImage]:
             source = block_source(block)
             name = _identify(source)
             is_url = isinstance(source, str) and _WEB_URL.match(source) is not None and is_well_formed(source)
-            if source is not None and (name is not None or is_url):
+            if source and (name is not None or is_url):
                 images.append(ForeignImage(index, block_index, name, source))
     return images
 

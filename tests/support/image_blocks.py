@@ -24,7 +24,6 @@ NO_SOURCE: dict[str, dict[str, Any]] = {
     "OpenAI responses file id": {"type": "input_image", "file_id": "file-1"},
     "Anthropic file": {"type": "image", "source": {"type": "file", "file_id": "file-1"}},
     "type alone": {"type": "image"},
-    "empty fields": {"type": "image", "url": "", "base64": "", "data": ""},
     "empty image_url": {"type": "image_url", "image_url": {}},
     "image_url of numbers": {"type": "image_url", "image_url": {"url": 5}},
     "list in place of a URL": {"type": "image", "url": ["https://example.com/a.png"]},

@@ -89,6 +89,8 @@ FORMS: dict[str, tuple[dict[str, Any], str | bytes]] = {
         PNG_URI,
     ),
     "not standard": ({"type": "non_standard", "value": {"type": "input_image", "image_url": URL}}, URL),
+    "empty": ({"type": "image", "url": "", "base64": "", "data": ""}, b""),
+    "empty inside": ({"type": "image", "source": {"type": "base64", "data": ""}}, b""),
     "no type": ({"image_url": {"url": URL}}, URL),
 }
 
