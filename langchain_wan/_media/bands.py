@@ -14,7 +14,7 @@ from langchain_wan._media.structure import inflate, read_png_header
 if TYPE_CHECKING:
     from PIL import Image
 
-BAND_PIXELS = 2_000_000
+BAND_PIXELS = 500_000
 LARGE = 8_000_000  # pixels from which memory counts more than simplicity
 
 

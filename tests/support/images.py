@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import random
 import zlib
 from functools import cache
 from importlib.util import find_spec
@@ -56,6 +57,15 @@ def png_that_claims(width: int, height: int, *, rows: bool = False) -> bytes:
     packed = b"".join(packer.compress(b"\x00" * (width * 3 + 1)) for _ in range(height if rows else 0)) + packer.flush()
     body = png_chunk(b"IHDR", header) + png_chunk(b"IDAT", packed) + png_chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + body
+
+
+def rgba_png(width: int, height: int) -> bytes:
+    """A PNG with transparency of any size, that takes little memory to make."""
+    row = b"\0" + random.Random(1).randbytes(4 * 1000) * (width // 1000)
+    packer = zlib.compressobj(1)
+    packed = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\x08\x06\0\0\0"
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", packed) + png_chunk(b"IEND", b"")
 
 
 def photograph_path() -> Path:

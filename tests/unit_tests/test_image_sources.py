@@ -19,7 +19,6 @@ from langchain_wan._media import decode
 from langchain_wan._media.encode import wire_form
 from tests.support.corpus.made import CORNERS, HAS_AVIF, cmyk_profile, exif, quarters, see_corners, turned
 from tests.support.images import encode, png, png_chunk
-from tests.support.processes import run_program
 
 SECRET = b"Jane Doe at home"
 
@@ -168,37 +167,6 @@ def test_a_file_of_400_megabytes_is_refused_unread(tmp_path: Path) -> None:
 def test_what_is_not_a_file_is_refused_unread(name: str) -> None:
     with pytest.raises(errors.ImageReferenceError, match="it is not a file"):
         WanStore().add(Path(name))
-
-
-def rgba_png(width: int, height: int) -> bytes:
-    """A PNG with transparency of any size, that takes little memory to make."""
-    row = b"\0" + random.Random(1).randbytes(4 * 1000) * (width // 1000)
-    packer = zlib.compressobj(1)
-    packed = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
-    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\x08\x06\0\0\0"
-    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", packed) + png_chunk(b"IEND", b"")
-
-
-def test_48_megapixels_with_alpha_are_sent_with_less_than_300_megabytes(tmp_path: Path) -> None:
-    path = tmp_path / "large.png"
-    path.write_bytes(rgba_png(8_000, 6_000))
-    done = run_program(
-        """
-import resource, sys
-from pathlib import Path
-from langchain_wan import ImageRequest, WanStore
-from langchain_wan._call import references
-request = ImageRequest(prompt="x", images=(Path(sys.argv[1]),))
-naming = references.Naming(WanStore()._storage)
-(reference,) = references.fit(references.resolve(request.images, naming))
-print(len(reference.data), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
-""",
-        path,
-    )
-    assert done.returncode == 0, done.stderr
-    size, megabytes = map(int, done.stdout.split())
-    assert size > 10_000
-    assert megabytes < 300
 
 
 @pytest.mark.parametrize("colour", [0, 2, 3, 4, 6])
