@@ -61,6 +61,7 @@ def examine(path: Path) -> Finding:
         if trial.untyped:
             finding.columns.add("untyped")
             finding.notes += [f"{way}: {text}" for way, text in trial.untyped.items()]
+        saved = {f"saved {end}": image for end, image in trial.saved.items() if end != ".webp"}
         if "Path" not in trial.sent:
             finding.columns.add("refused")
             text = trial.refused.get("Path", "?")
@@ -68,14 +69,12 @@ def examine(path: Path) -> Finding:
             if "damaged" in text and any(judge.looks(path)):
                 finding.columns.add("shown by others")
                 finding.notes.append("refused as damaged, and another decoder shows something")
+            if saved:  # too small to be sent, and yet a result may be so
+                _judge(finding, path, saved)
             return finding
         sent, notes = trial.sent["Path"]
         finding.columns.add("enlarged" if notes else "sent as is" if sent == data else "converted")
-        _judge(
-            finding,
-            path,
-            {"sent": sent, **{f"saved {end}": saved for end, saved in trial.saved.items() if end != ".webp"}},
-        )
+        _judge(finding, path, {"sent": sent, **saved})
         if "Pillow object" in trial.sent:
             _judge(finding, path, {"sent from Pillow": trial.sent["Pillow object"][0]})
         _find_metadata(finding, sent, Path(folder))
