@@ -15,14 +15,15 @@ from pydantic import BaseModel, PrivateAttr, ValidationError
 from langchain_wan._concurrency.executor import in_thread
 from langchain_wan._media.blocks import find_text, is_image_block
 from langchain_wan._tool.arguments import WanImageInput
+from langchain_wan._tool.call import build_call
 from langchain_wan._tool.runtime import (
-    build_call,
     build_conversation,
     call_scope_function,
     find_runtime,
     find_thread,
     write_progress,
 )
+from langchain_wan._tool.siblings import BatchOfCalls
 from langchain_wan._tool.tracing import EVENT, model_metadata, record_cost
 from langchain_wan._tool.wrappers import SafeFallbacks
 from langchain_wan.client import WanClient
@@ -74,8 +75,9 @@ class WanImageGenerator(SafeFallbacks, WanSettings, RunnableSerializable[Generat
     ) -> ImageResult:
         """Make the images and wait for them, usually 10 to 120 s."""
         # Built before the run starts, so that traces contain digests of the input images, never bytes.
+        batch = kwargs.pop(_BATCH, None)
         request: Any = build_request(input, kwargs)
-        return self._call_with_config(self._generate, request, self._add_metadata(request, config))
+        return self._call_with_config(self._generate, request, self._add_metadata(request, config), batch=batch)
 
     async def ainvoke(
         self,
@@ -84,11 +86,19 @@ class WanImageGenerator(SafeFallbacks, WanSettings, RunnableSerializable[Generat
         **kwargs: Any,
     ) -> ImageResult:
         """Async version of `invoke`."""
+        batch = kwargs.pop(_BATCH, None)
         request: Any = build_request(input, kwargs)
-        return await self._acall_with_config(self._agenerate, request, self._add_metadata(request, config))
+        config = self._add_metadata(request, config)
+        return await self._acall_with_config(self._agenerate, request, config, batch=batch)
 
-    def _generate(self, request: Any, run_manager: CallbackManagerForChainRun, config: RunnableConfig) -> ImageResult:
-        call = self._build_call(request)
+    def _generate(
+        self,
+        request: Any,
+        run_manager: CallbackManagerForChainRun,
+        config: RunnableConfig,
+        batch: BatchOfCalls | None = None,
+    ) -> ImageResult:
+        call = self._build_call(request, batch)
 
         def on_event(event: WanEvent) -> None:
             if run_manager.handlers:  # otherwise nobody listens
@@ -100,9 +110,13 @@ class WanImageGenerator(SafeFallbacks, WanSettings, RunnableSerializable[Generat
         return result
 
     async def _agenerate(
-        self, request: Any, run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig
+        self,
+        request: Any,
+        run_manager: AsyncCallbackManagerForChainRun,
+        config: RunnableConfig,
+        batch: BatchOfCalls | None = None,
     ) -> ImageResult:
-        call = await in_thread(self._build_call, request)
+        call = await in_thread(self._build_call, request, batch)
 
         async def on_event(event: WanEvent) -> None:
             if run_manager.handlers:
@@ -113,7 +127,7 @@ class WanImageGenerator(SafeFallbacks, WanSettings, RunnableSerializable[Generat
         record_cost(run_manager, result)
         return result
 
-    def _build_call(self, request: ImageRequest) -> Call:
+    def _build_call(self, request: ImageRequest, batch: BatchOfCalls | None) -> Call:
         # In a graph, the generator belongs to the thread, as a tool does: images, names and calls are the same.
         runtime = find_runtime()
         thread_id = find_thread(runtime)
@@ -122,7 +136,7 @@ class WanImageGenerator(SafeFallbacks, WanSettings, RunnableSerializable[Generat
         if thread_id is not None:
             urls = self.reference_urls
             conversation = build_conversation(runtime, self.store, scope, only_visible=False, urls=urls)
-        return build_call(request, self, runtime, scope=scope, conversation=conversation)
+        return build_call(request, self, runtime, scope=scope, conversation=conversation, batch=batch)
 
     def _find_scope(self, runtime: Any) -> str:
         if self.store.scope or self._scope == "store" or runtime is None:
@@ -133,23 +147,29 @@ class WanImageGenerator(SafeFallbacks, WanSettings, RunnableSerializable[Generat
         return merge_configs({"metadata": model_metadata(request.model or self.model)}, config)
 
     def batch(self, inputs: Sequence[GeneratorInput], config: Any = None, **kwargs: Any) -> list[ImageResult]:
-        """Make the images of several inputs; at most `max_concurrency` paid calls are in flight at once."""
-        return super().batch(list(inputs), self._limit_concurrency(config), **kwargs)
+        """Make the images of several inputs; at most `max_concurrency` paid calls are in flight at once.
+
+        Identical inputs are as many images, and one of them whose outcome is unknown does not stop the others.
+        """
+        return super().batch(list(inputs), self._limit_concurrency(config), **_begin_batch(inputs, kwargs))
 
     async def abatch(self, inputs: Sequence[GeneratorInput], config: Any = None, **kwargs: Any) -> list[ImageResult]:
         """Async version of `batch`."""
+        kwargs = _begin_batch(inputs, kwargs)
         return await super().abatch(list(inputs), self._limit_concurrency(config), **kwargs)
 
     def batch_as_completed(  # type: ignore[override]  # overloads of the base differ in `return_exceptions` only
         self, inputs: Sequence[GeneratorInput], config: Any = None, **kwargs: Any
     ) -> Iterator[tuple[int, ImageResult | Exception]]:
         """Yield the index and the result of each input as it is done."""
+        kwargs = _begin_batch(inputs, kwargs)
         return super().batch_as_completed(inputs, self._limit_concurrency(config), **kwargs)
 
     def abatch_as_completed(  # type: ignore[override]  # overloads of the base differ in `return_exceptions` only
         self, inputs: Sequence[GeneratorInput], config: Any = None, **kwargs: Any
     ) -> AsyncIterator[tuple[int, ImageResult | Exception]]:
         """Async version of `batch_as_completed`."""
+        kwargs = _begin_batch(inputs, kwargs)
         return super().abatch_as_completed(inputs, self._limit_concurrency(config), **kwargs)
 
     def _limit_concurrency(self, config: Any) -> Any:
@@ -171,6 +191,13 @@ class WanImageGenerator(SafeFallbacks, WanSettings, RunnableSerializable[Generat
             raise ValueError("WanImageTool builds its own schema; set models, max_n, max_references or expose")
         own = {name: value for name, value in kwargs.items() if value is not None}
         return WanImageTool(**{"scope": self._scope, **_explicit_settings(self), **own})
+
+
+_BATCH = "_batch"  # the argument with which `batch` tells its calls that they belong together
+
+
+def _begin_batch(inputs: Sequence[GeneratorInput], kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {**kwargs, _BATCH: BatchOfCalls(len(inputs))}
 
 
 def _explicit_settings(generator: WanSettings) -> dict[str, Any]:

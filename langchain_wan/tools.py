@@ -24,6 +24,7 @@ from langchain_wan._call.names import ImageNames
 from langchain_wan._concurrency.executor import in_thread
 from langchain_wan._services.catalog import check_models
 from langchain_wan._tool.arguments import WanImageInput, read_references
+from langchain_wan._tool.call import build_call
 from langchain_wan._tool.conversation import Conversation
 from langchain_wan._tool.current_call import tool_call
 from langchain_wan._tool.errors import (
@@ -34,7 +35,6 @@ from langchain_wan._tool.errors import (
 )
 from langchain_wan._tool.output import Content, build_artifact, build_content
 from langchain_wan._tool.runtime import (
-    build_call,
     build_conversation,
     call_scope_function,
     find_configurable,

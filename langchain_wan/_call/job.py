@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -17,6 +17,7 @@ from langchain_wan.requests import ImageRequest
 if TYPE_CHECKING:
     from langchain_wan._call.names import ImageNames
     from langchain_wan._net.endpoint import Endpoint
+    from langchain_wan._storage.operations import Operation
     from langchain_wan.budget import Budget, Reservation
     from langchain_wan.settings import WanSettings
 
@@ -30,6 +31,8 @@ class Call:
         operation_id: Derived from the conversation; None means the request's own, or a new one.
         turn: Which human message the call answers.
         by_model: Whether a language model named the images.
+        asked_by: The message and its tool call that ask for it; empty where they are not known.
+        is_repeat_of: Whether the call counts as a repeat of an unresolved operation with an identical request.
         shared: Whether strangers may have the same scope: what one of them paid for is not given to another.
         conversation: What images are called in the conversation; None where there is none.
         runtime: What a budget function is called with.
@@ -37,6 +40,8 @@ class Call:
 
     scope: str = ""
     operation_id: str | None = None
+    asked_by: Sequence[str] = ()
+    is_repeat_of: Callable[[Operation], bool] = lambda operation: True  # noqa: ARG005  its name is part of the signature
     tool_call_id: str | None = None
     turn: str = ""
     by_model: bool = False

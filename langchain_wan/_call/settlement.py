@@ -77,6 +77,7 @@ def _build_claim(job: Job, fingerprint: str, limit: Limit | None) -> Claim:
         fingerprint=fingerprint,
         turn=job.call.turn,
         named_by_caller=job.request.operation_id is not None,
+        is_repeat_of=job.call.is_repeat_of,
         max_nano=to_nano(job.max_cost),
         request={
             "model": job.model,
@@ -84,6 +85,7 @@ def _build_claim(job: Job, fingerprint: str, limit: Limit | None) -> Claim:
             "n": job.request.n,
             "parents": job.parents,
             "metadata": job.request.metadata,
+            "asked_by": job.call.asked_by,
             "sandbox": job.endpoint.is_sandbox,
         },
         limit=limit,

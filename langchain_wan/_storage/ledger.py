@@ -97,7 +97,8 @@ class Ledger:
         )
         rows = connection.execute(query, (claim.service, claim.scope, claim.fingerprint, claim.turn, claim.turn))
         operations = (_from_row(row) for row in rows.fetchall())
-        return next((operation for operation in operations if not self.is_running(operation)), None)
+        ended = (operation for operation in operations if not self.is_running(operation))
+        return next((operation for operation in ended if claim.is_repeat_of(operation)), None)
 
     def _fits(self, connection: sqlite3.Connection, claim: Claim, limit: Limit) -> bool:
         if spending.fits(connection, claim, limit):

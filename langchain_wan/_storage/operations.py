@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -28,6 +28,7 @@ class Claim:
         fingerprint: Identical requests have the same.
         turn: Which human message the call answers; empty outside a conversation.
         named_by_caller: The id was chosen by the caller, so an identical request under another id may go ahead.
+        is_repeat_of: Says whether the claim counts as a repeat of an unresolved operation with an identical request.
         request: What `history` and `resume` show: model, prompt, n, parents, metadata, whether the sandbox answers.
     """
 
@@ -39,6 +40,7 @@ class Claim:
     request: Mapping[str, Any]
     turn: str = ""
     named_by_caller: bool = False
+    is_repeat_of: Callable[[Operation], bool] = lambda operation: True  # noqa: ARG005  its name is part of the signature
     limit: Limit | None = None
 
 

@@ -5,10 +5,9 @@ LangGraph is not imported: what it injects is read by the names of its attribute
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -16,18 +15,14 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
 
-from langchain_wan._call.fingerprint import compute_fingerprint
 from langchain_wan._concurrency.callbacks import complete
 from langchain_wan._tool.conversation import Conversation
 from langchain_wan._tool.current_call import find_current_call
-from langchain_wan._tool.messages import Message, find_newest_human, read_messages
-from langchain_wan._tool.repeats import SameObject, count_repeats
+from langchain_wan._tool.messages import find_newest_human, read_messages
 from langchain_wan.errors import WanConfigurationError
 
 if TYPE_CHECKING:
-    from langchain_wan._call.job import Call
-    from langchain_wan.requests import ImageRequest
-    from langchain_wan.settings import ReferenceUrls, WanSettings
+    from langchain_wan.settings import ReferenceUrls
     from langchain_wan.store import WanStore
 
 
@@ -110,7 +105,7 @@ def find_messages(runtime: Any) -> Sequence[Any] | None:
 def _contains_call(value: Any, tool_call_id: str | None) -> bool:
     if not tool_call_id or not isinstance(value, list | tuple):
         return False
-    return _find_caller(read_messages(value), tool_call_id)[1] > 0
+    return any(call.get("id") == tool_call_id for message in read_messages(value) for call in message.tool_calls)
 
 
 def find_thread(runtime: Any) -> str | None:
@@ -159,71 +154,6 @@ def build_conversation(
 def _is_nested(runtime: Any) -> bool:
     """Say whether a graph inside of a graph calls, such as a sub-agent."""
     return "|" in str(find_configurable(runtime).get("checkpoint_ns", ""))
-
-
-def build_call(
-    request: ImageRequest,
-    settings: WanSettings,
-    runtime: Any,
-    *,
-    scope: str,
-    conversation: Conversation | None,
-    by_model: bool = False,
-    shared: bool = False,
-) -> Call:
-    """Return who calls, as far as a runtime tells."""
-    from langchain_wan._call.job import Call  # loaded by the first call: importing the package stays cheap
-
-    return Call(
-        scope=scope,
-        operation_id=derive_operation_id(runtime, scope or settings.store.scope, request, settings.model),
-        tool_call_id=getattr(runtime, "tool_call_id", None),
-        turn=find_turn(runtime),
-        by_model=by_model,
-        shared=shared,
-        conversation=conversation,
-        runtime=runtime,
-    )
-
-
-def derive_operation_id(runtime: Any, scope: str, request: ImageRequest, model: str) -> str | None:
-    """Return the id of the paid call that a tool or a generator makes, the same when its node or its task runs again.
-
-    None where nothing tells one call from the next: outside of a graph, or without a thread.
-    """
-    thread_id, configurable = find_thread(runtime), find_configurable(runtime)
-    namespace = str(configurable.get("checkpoint_ns", ""))  # in a node, it contains the id of the task
-    tool_call_id = getattr(runtime, "tool_call_id", None) or ""
-    # A node may call what stands in no message of the graph's state yet.
-    messages = () if isinstance(runtime, ConfigRuntime) else find_messages(runtime) or ()
-    caller, calls_with_id = _find_caller(read_messages(messages), tool_call_id)
-    if thread_id is None or not (caller or namespace):
-        return None
-    # A call that is repeated under one id with other arguments is another call.
-    arguments = compute_fingerprint(request, request.model or model)
-    parts = [scope, thread_id, namespace, caller, tool_call_id, arguments]
-    if calls_with_id != 1:
-        parts.append(str(count_repeats(_find_attempt(runtime, configurable), json.dumps(parts))))
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
-
-
-def _find_caller(messages: Sequence[Message], tool_call_id: str) -> tuple[str, int]:
-    """Return the id of the message that contains a tool call, and how many of its calls have this id."""
-    # A tool_call_id alone is not unique: some models begin at call_0 in every turn, or in every step.
-    for index in range(len(messages) - 1, -1, -1):
-        ids = [call.get("id") for call in messages[index].tool_calls]
-        if tool_call_id in ids:
-            return str(messages[index].id or index), ids.count(tool_call_id)
-    return "", 0
-
-
-def _find_attempt(runtime: Any, configurable: Mapping[str, Any]) -> Hashable:
-    """Return what is the same during one run of a node, and another when the node runs again."""
-    info = getattr(runtime, "execution_info", None)
-    started = getattr(info, "node_first_attempt_time", None)
-    if started is None:  # LangGraph before 1.2: an object that each run of a node has anew
-        started = SameObject(configurable.get("__pregel_scratchpad"))
-    return find_thread(runtime), configurable.get("checkpoint_ns"), started, getattr(info, "node_attempt", None)
 
 
 def call_scope_function(function: Callable[[Any], Any], runtime: Any) -> str:
