@@ -161,7 +161,7 @@ def as_result_in_a_chat(data: bytes, folder: Path) -> Seen:
         agent = create_agent(model, [tool], middleware=[WanImageMiddleware()])
         done = agent.invoke({"messages": [HumanMessage("A fox.")]})
         agent.invoke({"messages": [*done["messages"], HumanMessage("Thanks.")]})
-    blocks = [block for message in model._seen[1] if isinstance(message.content, list) for block in message.content]
+    blocks = [block for message in model.received[1] if isinstance(message.content, list) for block in message.content]
     shown = [base64.b64decode(block["base64"]) for block in blocks if isinstance(block, dict) and "base64" in block]
     odd = [image for image in shown if not _are_close(see_corners(look(image)), see_corners(look(png())))]
     assert len(shown) == 1 + len(odd)
