@@ -126,6 +126,13 @@ class WanError(ToolException, ModelError, RuntimeError):
             return text
         return f"{text} Operation: {self.operation_id}."
 
+    def __repr__(self) -> str:
+        """Return the text with what a program needs to know: tracers show it as the error of a run."""
+        if self._fixed_text is not None:  # for a model
+            return f"{type(self).__name__}({self._text()!r})"
+        facts = ", ".join(f"{name}={value!r}" for name, value in error_facts(self).items() if name != "type" and value)
+        return f"{type(self).__name__}({self._text()!r}, {facts})"
+
     def for_model(self) -> Self:
         """Return the same error with the advice as its text, for whoever shows the text of errors to a model."""
         return self._restored({**self.__dict__, "_fixed_text": self.advice})
@@ -305,6 +312,17 @@ NOT_CHARGED: tuple[type[WanError], ...] = (
     InvalidImageRequestError,
 )
 """The errors after which certainly nothing was charged: safe to fall back to another model."""
+
+
+def error_facts(error: WanError) -> dict[str, str | None]:
+    """Return what a program needs to know of an error, as JSON values: the artifact, events and traces show it."""
+    return {
+        "type": type(error).__name__,
+        "code": error.code,
+        "charged": error.charged,
+        "operation_id": error.operation_id,
+        "max_cost_usd": None if error.max_cost_usd is None else str(error.max_cost_usd),
+    }
 
 
 def error_to_json(error: WanError) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from langchain_wan._tool.runtime import (
     write_progress,
 )
 from langchain_wan._tool.siblings import BatchOfCalls
-from langchain_wan._tool.tracing import EVENT, model_metadata, record_cost
+from langchain_wan._tool.tracing import EVENT, model_metadata, record_cost, recording_failure
 from langchain_wan._tool.wrappers import SafeFallbacks
 from langchain_wan.client import WanClient
 from langchain_wan.errors import InvalidImageRequestError
@@ -105,7 +105,8 @@ class WanImageGenerator(SafeFallbacks, WanSettings, RunnableSerializable[Generat
                 dispatch_custom_event(EVENT, event, config=config)
             write_progress(call.runtime, event)
 
-        result = WanClient(**self.settings()).generate(request, on_event=on_event, call=call)
+        with recording_failure(run_manager):
+            result = WanClient(**self.settings()).generate(request, on_event=on_event, call=call)
         record_cost(run_manager, result)
         return result
 
@@ -123,7 +124,8 @@ class WanImageGenerator(SafeFallbacks, WanSettings, RunnableSerializable[Generat
                 await adispatch_custom_event(EVENT, event, config=config)
             write_progress(call.runtime, event)
 
-        result = await WanClient(**self.settings()).agenerate(request, on_event=on_event, call=call)
+        with recording_failure(run_manager):
+            result = await WanClient(**self.settings()).agenerate(request, on_event=on_event, call=call)
         record_cost(run_manager, result)
         return result
 

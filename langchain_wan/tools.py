@@ -152,13 +152,13 @@ class WanImageTool(WanSettings, BaseTool):
 
     def run(self, tool_input: str | dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Run the tool; an error's message carries it as artifact."""
-        with tool_call(kwargs.get("tool_call_id")) as current:
+        with tool_call(self.name, kwargs.get("tool_call_id")) as current:
             output = super().run(tool_input, *args, **self._add_metadata(kwargs))
         return attach_error(output, current.errors)
 
     async def arun(self, tool_input: str | dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Async version of `run`."""
-        with tool_call(kwargs.get("tool_call_id")) as current:
+        with tool_call(self.name, kwargs.get("tool_call_id")) as current:
             output = await super().arun(tool_input, *args, **self._add_metadata(kwargs))
         return attach_error(output, current.errors)
 
@@ -179,7 +179,7 @@ class WanImageTool(WanSettings, BaseTool):
         run_manager: CallbackManagerForToolRun | None = None,
         **arguments: Any,
     ) -> Any:
-        with recording_error(is_handled=bool(self.handle_tool_error)):
+        with recording_error(run_manager, is_handled=bool(self.handle_tool_error)):
             request = self._build_request(prompt, **arguments)
             call = self._build_call(request, runtime)
 
@@ -200,7 +200,7 @@ class WanImageTool(WanSettings, BaseTool):
         run_manager: AsyncCallbackManagerForToolRun | None = None,
         **arguments: Any,
     ) -> Any:
-        with recording_error(is_handled=bool(self.handle_tool_error)):
+        with recording_error(run_manager, is_handled=bool(self.handle_tool_error)):
             request = self._build_request(prompt, **arguments)
             call = await in_thread(self._build_call, request, runtime)
 

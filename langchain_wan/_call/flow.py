@@ -25,6 +25,7 @@ from langchain_wan.errors import (
     InvalidImageRequestError,
     PaidButNotRetrievedError,
     WanError,
+    error_facts,
     error_from_json,
     error_to_json,
 )
@@ -47,7 +48,7 @@ def generation(job: Job) -> Flow[ImageResult]:
         result = yield from _find_or_make(job)
     except WanError as error:
         error.operation_id = error.operation_id or job.operation_id
-        yield job.notify("failed", error={"type": type(error).__name__, "code": error.code, "charged": error.charged})
+        yield job.notify("failed", error=error_facts(error))
         raise
     images = [image.model_dump(mode="json") for image in result.images]
     yield job.notify("done", cost_usd=str(result.cost_usd), images=images)

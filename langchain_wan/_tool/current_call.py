@@ -15,10 +15,12 @@ class CurrentCall:
     """The call of a tool that is running.
 
     Attributes:
+        name: The tool's.
         tool_call_id: The id that the model gave it; None for a call by code.
         errors: What it raised: LangChain's handler of errors sees only the error, and the message's artifact needs it.
     """
 
+    name: str = ""
     tool_call_id: str | None = None
     errors: list[WanError] = field(default_factory=list)
 
@@ -27,9 +29,9 @@ _current: ContextVar[CurrentCall | None] = ContextVar("langchain_wan_current_cal
 
 
 @contextmanager
-def tool_call(tool_call_id: str | None) -> Iterator[CurrentCall]:
+def tool_call(name: str, tool_call_id: str | None) -> Iterator[CurrentCall]:
     """Make a call of a tool the current one."""
-    call = CurrentCall(tool_call_id)
+    call = CurrentCall(name, tool_call_id)
     token = _current.set(call)
     try:
         yield call
