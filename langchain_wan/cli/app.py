@@ -55,7 +55,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (generate, history, resume, resolve, balance):
+app.command(context_settings={"allow_extra_args": True})(generate)  # it explains words that should be quoted
+for command in (history, resume, resolve, balance):
     app.command()(command)
 app.command("sandbox", epilog=FAULT_NAMES)(serve)
 

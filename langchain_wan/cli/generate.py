@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -30,34 +32,54 @@ from langchain_wan.store import WanStore
 
 
 def generate(
+    context: typer.Context,
     prompt: Annotated[
-        str | None, typer.Argument(help="Prompt: what to show or to change; - reads standard input.")
+        str | None, typer.Argument(metavar="PROMPT", help="What to show or to change; - reads standard input.")
     ] = None,
-    n: Annotated[int, typer.Option("-n", min=1, max=4, help="Number of images; each is billed.")] = 1,
-    model: Annotated[str, typer.Option(help="Model: wan2.7-image or wan2.7-image-pro.")] = DEFAULT_MODEL,
+    n: Annotated[int, typer.Option("-n", min=1, max=4, metavar="NUMBER", help="Number of images; each is billed.")] = 1,
+    model: Annotated[str, typer.Option(metavar="NAME", help="Model: wan2.7-image or wan2.7-image-pro.")] = (
+        DEFAULT_MODEL
+    ),
     image: Annotated[
-        list[str] | None, typer.Option(help="Input image: file, URL or id; repeat it for several.")
+        list[str] | None, typer.Option(metavar="IMAGE", help="Input image: file, URL or id; repeat it for several.")
     ] = None,
+    size: Annotated[str | None, typer.Option(metavar="SIZE", help="Size, such as 2K or 1280*720.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="NUMBER", help="Seed; the same one gives similar images.")] = None,
+    negative_prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="What not to show.")] = None,
     folder: Annotated[Path, Folder] = DEFAULT_FOLDER,
     sandbox: Annotated[bool, typer.Option("--sandbox", help="Use the local sandbox: placeholders, no cost.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     file: Annotated[
         Path | None,
-        typer.Option("--from", help="File of requests: a prompt a line, or .jsonl. A second run makes the rest."),
+        typer.Option(
+            "--from", metavar="FILE", help="File of requests: a prompt a line, or .jsonl. A second run makes the rest."
+        ),
     ] = None,
-    batch: Annotated[str | None, typer.Option(help="Name of the batch; else the path of the file.")] = None,
-    redo: Annotated[list[int] | None, typer.Option(help="Line of the file to pay for once more.")] = None,
-    concurrency: Annotated[int, typer.Option(min=1, help="Number of calls at once, with --from.")] = 5,
-    max_usd: Annotated[str | None, typer.Option(help="Limit in dollars; with --from for all runs of the file.")] = None,
+    batch: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of the batch; else the path of the file.")
+    ] = None,
+    redo: Annotated[
+        list[int] | None, typer.Option(metavar="LINE", help="Line of the file to pay for once more.")
+    ] = None,
+    concurrency: Annotated[
+        int, typer.Option(min=1, metavar="NUMBER", help="Number of calls at once, with --from.")
+    ] = 5,
+    max_usd: Annotated[
+        str | None, typer.Option(metavar="DOLLARS", help="Limit; with --from for all runs of the file.")
+    ] = None,
 ) -> None:
     """Make, edit or combine images."""
+    if context.args:
+        raise typer.BadParameter(_explain_extra_words([prompt or "", *context.args]), param_hint="PROMPT")
     if (prompt is None) == (file is None):
         raise typer.BadParameter("Give a prompt, or a file with --from.", param_hint="PROMPT")
     if file is not None and as_json:
         raise typer.BadParameter("A batch writes a contact sheet; --json is for a single prompt.", param_hint="--json")
     if file is None and (batch is not None or redo):
         raise typer.BadParameter("This option is for a file of --from.", param_hint="--batch" if batch else "--redo")
-    fields = {"n": n, "model": model, "images": image or []}
+    fields: dict[str, Any] = {"n": n, "model": model, "images": image or []}
+    optional = {"size": size, "seed": seed, "negative_prompt": negative_prompt}
+    fields |= {name: value for name, value in optional.items() if value is not None}
     with report_errors(folder), ExitStack() as stack:
         limit, connect = _build_budget(max_usd), partial(_choose_service, sandbox, stack)
         if file is not None:
@@ -68,6 +90,12 @@ def generate(
         request = build_request({**fields, "prompt": text, "images": [find_source(source) for source in image or []]})
         price_usd(model)
         _generate_one(request, WanClient(store=WanStore(folder), budget=limit, **connect()), folder, as_json)
+
+
+def _explain_extra_words(words: Sequence[str]) -> str:
+    if all(Path(word).is_file() for word in words[1:]):
+        return "Repeat --image before each input image."
+    return f"Put a prompt of several words in quotes: {shlex.quote(' '.join(words))}"
 
 
 def _generate_one(request: ImageRequest, client: WanClient, folder: Path, as_json: bool) -> None:

@@ -30,6 +30,7 @@ from tests.support.services import posts
 # click below 8.2, which the lowest typer needs, mixes both outputs unless it is told not to.
 SEPARATE: dict[str, Any] = {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}
 runner = CliRunner(**SEPARATE)
+COMMANDS = ["generate", "history", "resume", "resolve", "balance", "sandbox"]
 ADVICE_IN_PYTHON = r"\w=|\w\(|base_url|max_usd|max_concurrency|rate_limiter|send_references|\bPath\b|\bbytes\b|`with "
 
 
@@ -256,13 +257,16 @@ def serve(*options: str) -> Iterator[tuple[str, str]]:
     program += "; from langchain_wan.cli import main; main()"
     command = [sys.executable, "-c", program, "sandbox", "--port", "0", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        match = re.fullmatch(r"export AISA_BASE_URL=(http://127\.0\.0\.1:\d+/v1) AISA_API_KEY=(\S+)\n", line)
-        assert match is not None
-        yield match[1], match[2]
-        process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            match = re.fullmatch(r"export AISA_BASE_URL=(http://127\.0\.0\.1:\d+/v1) AISA_API_KEY=(\S+)\n", line)
+            assert match is not None
+            yield match[1], match[2]
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 0
+        finally:  # a test that fails must not wait for it for ever
+            process.kill()
 
 
 def test_the_sandbox_command_serves_until_it_is_interrupted() -> None:
@@ -288,3 +292,45 @@ def test_the_help_of_the_sandbox_names_each_fault_and_an_unknown_one_is_refused(
     assert done.exit_code == 2
     assert "'teapot' is not a fault" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_size_seed_and_what_not_to_show_are_sent(service: Sandbox, tmp_path: Path) -> None:
+    options = ["--size", "1280*720", "--seed", "3", "--negative-prompt", "blur"]
+    assert runner.invoke(app, ["generate", "a red fox", *options, "-o", "cc"]).exit_code == 0
+    (tmp_path / "prompts.txt").write_text("a red hare\n")
+    assert runner.invoke(app, ["generate", "--from", "prompts.txt", *options, "-o", "cc"]).exit_code == 0
+    for post in posts(service):
+        assert [post.json[name] for name in ("size", "seed", "negative_prompt")] == ["1280*720", 3, "blur"]
+    assert len(list((tmp_path / "cc").glob("img_*.png"))) == 2
+
+
+def test_a_prompt_without_quotes_is_answered_with_quotes(service: Sandbox, tmp_path: Path) -> None:
+    done = runner.invoke(app, ["generate", "a", "red", "fox", "-n", "2"])
+    assert done.exit_code == 2
+    assert "'a red fox'" in done.stderr
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(png())
+    done = runner.invoke(app, ["generate", "combine", "--image", "a.png", "b.png"])
+    assert done.exit_code == 2
+    assert "Repeat --image" in done.stderr
+    assert posts(service) == []
+
+
+@pytest.mark.parametrize("command", [[], *([command] for command in COMMANDS)])
+def test_help_is_plain_text_that_begins_with_a_verb_or_a_noun(command: list[str]) -> None:
+    done = runner.invoke(app, [*command, "-h"])
+    assert done.exit_code == 0
+    assert done.stdout == runner.invoke(app, [*command, "--help"]).stdout
+    assert not re.search(r"[\u2500-\u257f]|^  .*\.\.\.$", done.stdout, re.MULTILINE)  # no boxes, and nothing is cut off
+    assert "-h, --help" in done.stdout
+
+
+def test_the_shell_completes_commands() -> None:
+    variables = {"_LANGCHAIN_WAN_COMPLETE": "complete_bash", "COMP_WORDS": "langchain-wan re", "COMP_CWORD": "1"}
+    done = runner.invoke(app, [], env=variables, prog_name="langchain-wan")
+    assert done.stdout.split() == ["resume", "resolve"]
+
+
+def test_the_module_is_the_command() -> None:
+    command = [sys.executable, "-m", "langchain_wan", "--version"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == f"{__version__}\n"
