@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from langchain_wan.models import GeneratedImage
@@ -31,7 +31,7 @@ class Upload:
 
     name: str
     image_id: str | None = None
-    url: str | None = None
+    url: str | None = field(default=None, repr=False)
     problem: str | None = None
     is_ambiguous: bool = False
 

@@ -60,10 +60,10 @@ class Reference:
 
     data: bytes | None = field(default=None, repr=False)
     mime_type: str = ""
-    url: str | None = None
+    url: str | None = field(default=None, repr=False)
     expires_at: datetime | None = None
     image_id: str | None = None
-    fetch: str | None = None
+    fetch: str | None = field(default=None, repr=False)
     of_service: bool = False
     upload: str | None = None
     label: str = ""

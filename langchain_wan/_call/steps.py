@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from langchain_wan._net.messages import Outcome, WireRequest
@@ -33,7 +33,7 @@ class SendAll:
         results: Whether these are results of the service, whose rules differ from a caller's URLs.
     """
 
-    urls: Sequence[str]
+    urls: Sequence[str] = field(repr=False)
     timeout: float
     each: Callable[[int, Outcome], Any]
     results: bool = True

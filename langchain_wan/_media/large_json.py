@@ -39,7 +39,7 @@ def loads(body: bytes) -> Any:
         ValueError: It is not JSON.
         RecursionError: It is nested too deeply.
     """
-    spans = _find_long_strings(body)
+    spans = find_long_strings(body)
     if not spans:
         return _loads(body)
     mark = os.urandom(8).hex()  # random, so that no answer can contain it on purpose
@@ -60,7 +60,8 @@ def _loads(body: bytes) -> Any:
         return json.loads(body)
 
 
-def _find_long_strings(body: bytes) -> list[Span]:
+def find_long_strings(body: bytes) -> list[Span]:
+    """Return the strings of a JSON text that need not be copied: long, ASCII and without escapes."""
     if len(body) < LONG:
         return []
     spans: list[Span] = []

@@ -15,8 +15,8 @@ class WireRequest:
 
     method: str
     path: str
-    body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = field(default=b"", repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,15 @@ class Lost:
 
 
 Outcome = Reply | NotSent | Lost
+
+
+LARGE = 2**16  # bytes; reading more than this holds an event loop noticeably
+
+
+def is_large(outcome: Outcome) -> bool:
+    """Say whether an outcome is so large that an event loop leaves it to a thread."""
+    body = outcome.body if isinstance(outcome, Reply) else outcome.received if isinstance(outcome, Lost) else None
+    return body is not None and len(body) > LARGE
 
 
 def is_success(status: int) -> bool:

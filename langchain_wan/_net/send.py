@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from langchain_wan._concurrency.executor import in_thread
-from langchain_wan._net.messages import Lost, Outcome, Reply, WireRequest, user_agent
+from langchain_wan._net.key_removal import find_key_removal
+from langchain_wan._net.messages import Outcome, WireRequest, is_large, user_agent
 from langchain_wan.errors import WanConfigurationError
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 
 ANSWER_CAP = 256 * 2**20  # bytes; four 4K images in base64 can be more than 100 MB
-MAX_SEARCHED = 2**20  # bytes; longer answers are not searched for the key, since refusals are short
-MIN_KEY = 8  # characters; a placeholder such as "x" occurs in every image
 
 
 def prepare() -> None:
@@ -38,14 +36,15 @@ def prepare() -> None:
 def send(request: WireRequest, endpoint: Endpoint, deadline: float) -> Outcome:
     """Send a request to the service, with the key."""
     outcome = load_transport().exchange(*_address(request, endpoint, deadline), ANSWER_CAP)
-    return _remove_key(outcome, endpoint)
+    return find_key_removal(endpoint.api_key).clean(outcome)
 
 
 async def asend(request: WireRequest, endpoint: Endpoint, deadline: float) -> Outcome:
     """Do what `send` does without blocking the event loop."""
     transport = await in_thread(load_transport)
     outcome = await transport.aexchange(*_address(request, endpoint, deadline), ANSWER_CAP)
-    return _remove_key(outcome, endpoint)
+    clean = find_key_removal(endpoint.api_key).clean
+    return await in_thread(clean, outcome) if is_large(outcome) else clean(outcome)
 
 
 def load_transport() -> Any:
@@ -72,17 +71,3 @@ def _address(
         "Authorization": f"Bearer {route.credentials.add(endpoint.api_key)}",
     }
     return request.method, endpoint.base_url + request.path, headers, request.body, route
-
-
-def _remove_key(outcome: Outcome, endpoint: Endpoint) -> Outcome:
-    # A gateway that refuses a key may quote it: no error, log or saved answer may contain it.
-    key = endpoint.api_key.get_secret_value().encode()
-    if len(key) < MIN_KEY:
-        return outcome
-    if isinstance(outcome, Reply):
-        headers = {name: value.replace(key.decode(), "[key]") for name, value in outcome.headers.items()}
-        body = outcome.body.replace(key, b"[key]") if len(outcome.body) <= MAX_SEARCHED else outcome.body
-        return replace(outcome, body=body, headers=headers)
-    if isinstance(outcome, Lost) and outcome.received is not None and len(outcome.received) <= MAX_SEARCHED:
-        return replace(outcome, received=outcome.received.replace(key, b"[key]"))
-    return outcome

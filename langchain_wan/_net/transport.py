@@ -6,8 +6,10 @@ Importing this module imports httpx, so it is imported when a call is made.
 from __future__ import annotations
 
 import io
+import logging
 import ssl
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeAlias, TypeVar
@@ -33,6 +35,7 @@ def exchange(method: str, url: str, headers: Headers, body: bytes, route: Route,
     Redirects are not followed.
     """
     progress = _Progress(method, cap)
+    within = _within_exchange.set(True)
     try:
         pool = _build_pool(route, url, asynchronous=False)
         response = pool.handle_request(_build_request(method, url, headers, body, progress.trace))
@@ -44,12 +47,15 @@ def exchange(method: str, url: str, headers: Headers, body: bytes, route: Route,
             response.close()
     except Exception as error:  # noqa: BLE001  whatever it is, it must say whether the request was sent
         return _read_failure(error, progress)
+    finally:
+        _within_exchange.reset(within)
     return _read_reply(response, progress)
 
 
 async def aexchange(method: str, url: str, headers: Headers, body: bytes, route: Route, cap: int) -> Outcome:
     """Do what `exchange` does without blocking the event loop."""
     progress = _Progress(method, cap)
+    within = _within_exchange.set(True)
     try:
         pool = _build_pool(route, url, asynchronous=True)
         response = await pool.handle_async_request(_build_request(method, url, headers, body, progress.atrace))
@@ -61,7 +67,26 @@ async def aexchange(method: str, url: str, headers: Headers, body: bytes, route:
             await response.aclose()
     except Exception as error:  # noqa: BLE001  whatever it is, it must say whether the request was sent
         return _read_failure(error, progress)
+    finally:
+        _within_exchange.reset(within)
     return _read_reply(response, progress)
+
+
+_within_exchange: ContextVar[bool] = ContextVar("langchain_wan_within_exchange", default=False)
+
+
+class _WithoutAnswers(logging.Filter):
+    """Cuts off what httpcore logs of our answers at DEBUG: headers may quote a key, or redirect to a signed URL."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if _within_exchange.get():
+            event = str(record.msg).partition(" ")[0]
+            record.msg = record.msg if event.endswith(".started") else event
+        return True
+
+
+for _name in ("connection", "http11", "proxy"):
+    logging.getLogger(f"httpcore.{_name}").addFilter(_WithoutAnswers())
 
 
 @dataclass

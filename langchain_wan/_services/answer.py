@@ -11,7 +11,7 @@ from typing import Any
 class ImagePart:
     """One image of an answer: a URL, or base64 text (bare or in a data URI), or neither."""
 
-    url: str | None = None
+    url: str | None = field(default=None, repr=False)  # it may be signed
     data: str | None = field(default=None, repr=False)
 
 

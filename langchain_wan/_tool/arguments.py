@@ -121,10 +121,19 @@ Model = Annotated[
 ]
 
 
-class WanImageInput(BaseModel):
-    """Make, edit or combine images."""
+class Arguments(BaseModel):
+    """What all arguments of the tool have in common."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Cut the signatures off the URLs."""
+        for name, value in super().__repr_args__():
+            yield name, [image.partition("?")[0] for image in value] if name == "images" else value
+
+
+class WanImageInput(Arguments):
+    """Make, edit or combine images."""
 
     # Defaults are made by functions, and lengths checked by functions: OpenAI's strict mode refuses a schema with
     # `default`, `minLength` or `maxLength`. Limits stand in the descriptions too, since some converters drop them.

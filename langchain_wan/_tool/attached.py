@@ -46,7 +46,7 @@ class Attached:
     """
 
     store: WanStore = field(repr=False)
-    messages: Sequence[Message] | None
+    messages: Sequence[Message] | None = field(repr=False)
     thread: str | None
     partial: bool
     visible_ids: Mapping[str, int]

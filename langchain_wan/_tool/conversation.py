@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -46,7 +46,7 @@ class ForeignImage:
     message: int
     block: int
     id: str | None
-    source: str | bytes
+    source: str | bytes = field(repr=False)
 
     @property
     def name(self) -> str:

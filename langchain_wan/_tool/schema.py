@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, Field, StrictInt, StrictStr, cr
 
 from langchain_wan._services.catalog import price_usd
 from langchain_wan._tool.arguments import (
+    Arguments,
     WanImageInput,
     read_choice,
     read_count,
@@ -62,9 +63,7 @@ def build_schema(
             ImageRequest.model_fields[name].rebuild_annotation(), BeforeValidator(READERS[name])
         ]
         fields[name] = (annotation, Field(default_factory=lambda: None, description=UPSTREAM[name]))
-    schema: type[BaseModel] = create_model(
-        "WanImageInput", __config__=WanImageInput.model_config, __doc__=WanImageInput.__doc__, **fields
-    )
+    schema: type[BaseModel] = create_model("WanImageInput", __base__=Arguments, __doc__=WanImageInput.__doc__, **fields)
     return schema
 
 

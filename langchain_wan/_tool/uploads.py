@@ -8,7 +8,7 @@ name is ambiguous. Everything here is plain computation; `attached.py` reads and
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from langchain_wan._storage.ids import IMAGE_ID
 
@@ -27,7 +27,7 @@ class Attachment:
     message: int
     block: int
     digest: str
-    location: str
+    location: str = field(repr=False)
 
     @property
     def image(self) -> str:
@@ -45,7 +45,7 @@ class Numbered:
 
     number: int
     digest: str
-    location: str
+    location: str = field(repr=False)
     labelled: bool = False
 
     @property

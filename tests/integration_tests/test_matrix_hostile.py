@@ -225,12 +225,8 @@ def test_67_68_a_reference_server_that_is_slow_or_a_bomb_fails_before_the_post(k
     ],
     ids=["401", "400", "500", "error in 200", "echo", "headers", "redirect", "cut off", "beside an image"],
 )
-def test_69_a_service_that_quotes_the_key_spreads_it_nowhere(
-    behaviour: Behaviour, case: Case, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_69_a_service_that_quotes_the_key_spreads_it_nowhere(behaviour: Behaviour, case: Case) -> None:
     """The fixture looks at logs, output, errors, files and traces."""
-    # httpcore logs the headers of an answer at DEBUG before anybody sees them.
-    caplog.set_level(logging.INFO, logger="httpcore")
     with FaultServer(behaviour) as server:
         try:
             result = case.generate(case.client(server.url, retry={"attempts": 1}), "a fox")
