@@ -121,34 +121,54 @@ def _number(figures: Any, name: str) -> str:
     return f"{figures[name]:.2f}" if isinstance(figures, dict) else str(figures)
 
 
+# Background, text and other bars: those of the site in its light and its dark scheme.
+LIGHT, DARK = ("#ffffff", "#1f1f1f", "#8d99ae"), ("#1e2129", "#d5d8e2", "#66718a")
+
+
 def draw_plots(figures: dict[str, Any], folder: Path) -> None:
-    """Draw the two plots, on white, so that they are readable on a dark page too."""
+    """Draw the two plots, each for the light and for the dark scheme of the site."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    peers = {name: peer for name, peer in figures["peers"].items() if isinstance(peer["cpu"], dict)}
+    for ending, (back, ink, bars) in (("", LIGHT), ("-dark", DARK)):
+        inks = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+        grounds = ("figure.facecolor", "axes.facecolor", "savefig.facecolor", "legend.facecolor")
+        with plt.rc_context({**dict.fromkeys(inks, ink), **dict.fromkeys(grounds, back)}):
+            _draw_cpu(figures["peers"], bars).savefig(folder / f"bench-cpu{ending}.png", dpi=110)
+            _draw_posts(figures["peers"], bars).savefig(folder / f"bench-posts{ending}.png", dpi=110)
+        plt.close("all")
+
+
+def _draw_cpu(measured: dict[str, Any], colour: str) -> Any:
+    import matplotlib.pyplot as plt
+
+    peers = {name: peer for name, peer in measured.items() if isinstance(peer["cpu"], dict)}
     names = sorted(peers, key=lambda name: peers[name]["cpu"]["memory"], reverse=True)
-    colours = ["#d1495b" if name.startswith("langchain-wan") else "#8d99ae" for name in names]
+    colours = ["#d1495b" if name.startswith("langchain-wan") else colour for name in names]
     figure, axes = plt.subplots(figsize=(8, 0.4 * len(names) + 1.2), layout="constrained")
     bars = axes.barh(names, [peers[name]["cpu"]["memory"] for name in names], color=colours)
     axes.bar_label(bars, fmt="%.2f", padding=3)
-    axes.axvline(1, color="#555", linewidth=0.8, linestyle=":")
+    axes.axvline(1, color=plt.rcParams["text.color"], linewidth=0.8, linestyle=":")
     axes.set_title("CPU of one call; raw httpx that does all of the work = 1")
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(folder / "bench-cpu.png", dpi=110)
-    failing = {name: peer["failing"] for name, peer in figures["peers"].items() if isinstance(peer["failing"], dict)}
+    return figure
+
+
+def _draw_posts(measured: dict[str, Any], colour: str) -> Any:
+    import matplotlib.pyplot as plt
+
+    failing = {name: peer["failing"] for name, peer in measured.items() if isinstance(peer["failing"], dict)}
     figure, axes = plt.subplots(figsize=(8, 0.4 * len(failing) + 1.6), layout="constrained")
     labels = ("dropped", "timed out", "500", "429")
     left = [0] * len(failing)
-    for fault, label, colour in zip(FAULTS, labels, ("#d1495b", "#edae49", "#66a182", "#8d99ae"), strict=True):
+    for fault, label, fill in zip(FAULTS, labels, ("#d1495b", "#edae49", "#66a182", colour), strict=True):
         counts = [posts.get(fault, 0) for posts in failing.values()]
-        bars = axes.barh(list(failing), counts, left=left, label=label, color=colour)
-        axes.bar_label(bars, label_type="center")
+        bars = axes.barh(list(failing), counts, left=left, label=label, color=fill)
+        axes.bar_label(bars, label_type="center", color="#1f1f1f")
         left = [sum(pair) for pair in zip(left, counts, strict=True)]
     axes.set_title("POSTs for one failing call")
     axes.legend(loc="lower right")
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(folder / "bench-posts.png", dpi=110)
-    plt.close("all")
+    return figure
