@@ -14,6 +14,8 @@ from langchain_wan._storage.states import State
 if TYPE_CHECKING:
     from langchain_wan.models import GeneratedImage
 
+LONGEST_PROMPT = 100  # of a line of text
+
 
 @dataclass(frozen=True)
 class Lineage:
@@ -22,7 +24,7 @@ class Lineage:
     Attributes:
         id: The image; `image` is None where it was deleted.
         prompt: What it was made by; None where it was not made here but stored.
-        cost_usd: Dollars of the call that made it, which may have made others too.
+        cost_usd: Dollars for this image: its share of the call that made it.
         parents: What it was made from.
     """
 
@@ -47,7 +49,12 @@ class Lineage:
     def _made(self) -> str:
         if self.prompt is None:
             return "(stored)"
-        return f"{' '.join(self.prompt.split())} ({self.model}, ${(self.cost_usd or Decimal(0)).normalize():f})"
+        prompt = " ".join(self.prompt.split())
+        prompt = prompt if len(prompt) <= LONGEST_PROMPT else f"{prompt[: LONGEST_PROMPT - 3]}..."
+        return f"{prompt} ({self._price()})"
+
+    def _price(self) -> str:
+        return f"{self.model}, ${(self.cost_usd or Decimal(0)).normalize():f}"
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002  IPython's own
         printer.text(str(self))
@@ -56,8 +63,9 @@ class Lineage:
         return html.tree(self._branch())
 
     def _branch(self) -> html.Branch:
-        preview, note = (None, "not stored") if self.image is None else self.image._preview(280)
-        card = html.Card(preview, self.id, self._made(), note=note)
+        preview, note = (None, "not stored") if self.image is None else self.image._preview(192)
+        details = "" if self.prompt is None else self._price()
+        card = html.Card(preview, self.id, details, text=self.prompt or "(stored)", note=note)
         return html.Branch(card, [parent._branch() for parent in self.parents])
 
 

@@ -19,12 +19,14 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 import langchain_wan
 from langchain_wan._concurrency.executor import in_thread
 from langchain_wan._media import decode, encode, files, formats, html
+from langchain_wan._storage.money import per_image
 from langchain_wan._storage.values import ByteSource, Dollars, Moment
 from langchain_wan.errors import StoreError, WanConfigurationError
 from langchain_wan.requests import ImageRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from decimal import Decimal
 
     from PIL import Image
 
@@ -347,14 +349,21 @@ class ImageResult(BaseModel):
         printer.text(self.describe(url=False).rpartition("\n")[0])
 
     def _repr_html_(self) -> str:
-        each = (self.cost_usd / max(1, len(self.images) + len(self.failures))).normalize()
-        parents = [(None if parent is None else parent.preview(96), name) for name, parent in self._parents()]
+        each, parents = self._cost_per_image, self._parent_previews()
         cards = [
-            html.Card(preview, image.id, f"{image.width}x{image.height} · ${each:f}", parents, note)
+            html.Card(preview, image.id, f"{image.width}x{image.height} · ${each:f}", parents=parents, note=note)
             for image in self.images
             for preview, note in [image._preview(320)]
         ]
-        return html.gallery(f"{self.prompt} · {self.model} · ${self.cost_usd.normalize():f}", cards)
+        return html.gallery(self.prompt, cards, f"{self.model} · ${self.cost_usd.normalize():f}")
+
+    @property
+    def _cost_per_image(self) -> Decimal:
+        return per_image(self.cost_usd, len(self.images) + len(self.failures)).normalize()
+
+    def _parent_previews(self) -> list[tuple[bytes | None, str]]:
+        """Return a small picture, or None, and the id of each input image."""
+        return [(None if parent is None else parent.preview(96), name) for name, parent in self._parents()]
 
     def _parents(self) -> Iterator[tuple[str, GeneratedImage | None]]:
         for name in self.parents:

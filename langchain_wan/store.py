@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 
 from langchain_wan._concurrency.executor import in_thread
 from langchain_wan._media import decode, formats
-from langchain_wan._storage.money import to_usd
+from langchain_wan._storage.money import per_image, to_usd
 from langchain_wan._storage.operations import Operation
 from langchain_wan._storage.sources import name_source, read_source
 from langchain_wan._storage.states import OPEN_STATES, RESUMABLE_STATES, STATES, UNRESOLVED_STATES
@@ -201,7 +201,9 @@ class WanStore:
         if maker is None:  # it was stored, or an edit gave back the very bytes that went in
             return Lineage(image_id, self.get(image_id))
         parents = tuple(self._lineage(parent, (*below, image_id)) for parent in maker.request["parents"])
-        cost, request = to_usd(maker.cost_nano), maker.request
+        result, request = maker.result or {}, maker.request
+        made = len(result.get("images", ())) + len(result.get("failures", ()))
+        cost = per_image(to_usd(maker.cost_nano), made)
         return Lineage(image_id, self.get(image_id), request["prompt"], request["model"], cost, parents)
 
     def delete(self, image_id: str) -> bool:

@@ -16,3 +16,8 @@ def to_usd(nano: int) -> Decimal:
 def to_nano(amount: Decimal) -> int:
     """Return dollars as billionths of a dollar, rounded up."""
     return int((amount * NANO).to_integral_value(ROUND_CEILING))
+
+
+def per_image(cost: Decimal, images: int) -> Decimal:
+    """Return what each image of a call cost, delivered or not."""
+    return to_usd(to_nano(cost) // max(1, images))

@@ -102,9 +102,8 @@ def print_result(result: ImageResult, files: list[Path]) -> None:
     for column in ("id", "file", "size"):
         table.add_column(column, overflow="fold")
     table.add_column("cost", justify="right")
-    total = len(result.images) + len(result.failures)
+    cost = result._cost_per_image
     for image, file in zip(result.images, files, strict=True):
-        cost = (result.cost_usd / total).normalize()
         table.add_row(image.id, Text(escape_line(str(file))), f"{image.width}x{image.height}", f"${cost:f}")
     out.print(table)
     for adjustment in result.adjustments:

@@ -41,14 +41,15 @@ def _build_pictures(line: Line, call: CallResult | None, folder: Path) -> list[P
     if result is None:
         note = "not started" if call is None else to_shell_advice(str(call.error), folder)
         return [Picture(prompt, f"line {line.number}", note=note)]
-    cost = (result.cost_usd / (len(result.images) + len(result.failures))).normalize()
+    parents = result._parent_previews()
     return [
         Picture(
             prompt,
-            f"{image.id} · ${cost:f} · {result.model}",
+            f"{image.id} · ${result._cost_per_image:f} · {result.model}",
             image.preview(),
             f"{image.id}{EXTENSIONS[image.mime_type]}",
             "not stored",
+            parents,
         )
         for image in result.images
     ]

@@ -20,7 +20,7 @@ from langchain_wan import WanStore
 from langchain_wan.cli.app import app
 from langchain_wan.sandbox.app import Sandbox
 from tests.support.fault_server import FaultServer, answer, refusal, reply
-from tests.support.images import data_uri, png
+from tests.support.images import PHOTOGRAPH, data_uri, png
 from tests.support.services import posts
 
 runner = CliRunner()
@@ -191,6 +191,15 @@ def test_a_run_stops_at_the_first_line_that_does_not_fit_and_shows_what_is_done_
     offsets = [sheet.text.index(text) for text in ("small 1", "large", "small 2", "done")]
     assert offsets == sorted(offsets)
     assert sheet.text.count("not started") == 3  # two lines, and the summary
+
+
+def test_the_sheet_shows_the_input_image_of_an_edit(service: Sandbox, tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(PHOTOGRAPH)
+    (tmp_path / "prompts.jsonl").write_text('{"prompt": "make it night", "images": ["photo.jpg"], "n": 2}\n')
+    assert run("prompts.jsonl").exit_code == 0
+    sheet = Sheet(tmp_path / "wan-images" / "contact-sheet.html")
+    assert sheet.tags.count("img") == 2 + 2
+    assert sheet.text.count("$0.03 ") == 2
 
 
 def test_money_that_a_refused_line_gives_back_is_there_for_the_next(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,15 @@ def test_it_is_known_after_a_restart_and_without_a_deleted_parent(sandbox: Sandb
     assert found.parents[0].prompt == "a <b>red</b> fox"
     assert "not stored" in found._repr_html_()
     assert "<b>" not in found._repr_html_()
+
+
+def test_an_image_costs_its_share_of_the_call_and_a_long_prompt_is_cut(client: WanClient) -> None:
+    foxes = client.generate(ImageRequest(prompt="a red fox " * 60, n=3, model="wan2.7-image-pro"))
+    line = client.store.lineage(foxes[1].id)
+    assert line.cost_usd == Decimal("0.075")
+    assert str(line) == f"{foxes[1].id} {('a red fox ' * 10)[:97]}... (wan2.7-image-pro, $0.075)"
+    assert "wan2.7-image-pro, $0.075" in line._repr_html_()
+    assert "1024x1024 · $0.075" in foxes._repr_html_()
 
 
 def test_another_scope_knows_nothing_of_it(client: WanClient) -> None:
