@@ -22,10 +22,10 @@ from langchain_wan.cli.in_flight import print_abandoned, print_waiting
 from langchain_wan.cli.output import err, out, save_image
 from langchain_wan.cli.request_file import Line, RequestFileError, parse_lines, read_file
 from langchain_wan.cli.sheet import SHEET, write_sheet
-from langchain_wan.cli.shell_advice import to_shell_advice
+from langchain_wan.cli.shell_advice import name_resolve, to_shell_advice
 from langchain_wan.cli.sources import build_finder
 from langchain_wan.client import WanClient
-from langchain_wan.errors import WanError
+from langchain_wan.errors import PaymentUncertainError, StoreError, WanError
 from langchain_wan.store import WanStore
 
 NO_LIMIT = sys.maxsize
@@ -127,19 +127,25 @@ class _Run:
 
     def carry_out(self, title: str) -> None:
         """Make the calls, save the images, write the sheet and print the summary."""
+        abandoned: AbandonedError | None = None
         try:
             self._make_calls()
         except AbandonedError as error:
-            print_abandoned(self._client, error, self._batch.folder, self._name_lines)
-            raise typer.Exit(130) from None
-        finally:  # what came before Ctrl-C is worth a look too
+            abandoned = error
+        finally:  # what came before an error is worth a look too
             write_sheet(title, self._lines, self._results, self._batch.folder)
         self._print_errors()
+        lost = [call.error for call in self._results.values() if isinstance(call.error, PaymentUncertainError)]
+        if abandoned is not None:
+            lost += print_abandoned(self._client, abandoned, self._batch.folder, self._name_lines)
+        if len(lost) > 1:
+            command = name_resolve("--all", "not-charged", self._batch.folder)
+            err.print(f"Check the account. If none of the {len(lost)} was charged: {command}.")
         out.print(f"{self._summarize()}: {self._batch.folder / SHEET}")
         if self._calls.interrupted:
             err.print("Interrupted. Run the same command again to make the rest.")
             raise typer.Exit(130)
-        if len(self._made()) < len(self._lines):
+        if self._count_failed() or len(self._results) < len(self._lines):
             raise typer.Exit(1)
 
     def _make_calls(self) -> None:
@@ -154,21 +160,27 @@ class _Run:
         ):
             task = progress.add_task("", total=len(self._lines), failed=0, spent="0.00")
             for call in calls:
-                self._results[call.index] = call
-                for image in [] if call.result is None else call.result.images:
-                    save_image(image, self._batch.folder)
-                failed = len(self._results) - len(self._made())
-                progress.update(task, advance=1, failed=failed, spent=format_usd(self._sum_new()))
+                self._results[call.index] = self._save(call)
+                progress.update(task, advance=1, failed=self._count_failed(), spent=format_usd(self._sum_new()))
+
+    def _save(self, call: CallResult) -> CallResult:
+        try:
+            for image in [] if call.result is None else call.result.images:
+                save_image(image, self._batch.folder)
+        except StoreError as error:  # such as an image that was deleted: the other lines are made nevertheless
+            return replace(call, error=error)
+        return call
 
     def _costs_nothing(self, index: int) -> bool:
         service = self._client.endpoint().base_url
         return _is_sent(self._client.store._storage.ledger, service, self._lines[index].request.operation_id)
 
-    def _made(self) -> list[Any]:
-        return [call.result for call in self._results.values() if call.result is not None]
+    def _count_failed(self) -> int:
+        return sum(call.error is not None for call in self._results.values())
 
     def _sum_new(self) -> Decimal:
-        return sum((result.cost_usd for result in self._made() if not result.replayed), Decimal(0))
+        results = [call.result for call in self._results.values() if call.result is not None]
+        return sum((result.cost_usd for result in results if not result.replayed), Decimal(0))
 
     def _wait(self, indexes: list[int]) -> None:
         print_waiting(self._name_lines(indexes))
@@ -198,9 +210,9 @@ class _Run:
         )
 
     def _summarize(self) -> str:
-        made = self._made()
+        made = [call.result for call in self._results.values() if call.result is not None and call.error is None]
         done = sum(result.replayed for result in made)
-        failed, waiting = len(self._results) - len(made), len(self._lines) - len(self._results)
+        failed, waiting = self._count_failed(), len(self._lines) - len(self._results)
         spent, total = format_usd(self._sum_new()), format_usd(self._budget.spent_usd)
         text = f"{done} already done, {len(made) - done} new, ${spent} this run, ${total} in all"
         return text + f"; {failed} failed" * (failed > 0) + f"; {waiting} not started" * (waiting > 0)

@@ -59,7 +59,8 @@ class Calls:
 
     Attributes:
         on_wait: Called after Ctrl-C with the indexes of the calls that are waited for.
-        costs_nothing: Says of an index whether its call sends nothing: it is made even where the budget is used up.
+        costs_nothing: Says of an index whether its call sends nothing: it waits for no other one to be claimed, and is
+            made even where the budget is used up.
         interrupted: Whether Ctrl-C was pressed.
         over_budget: The error of the first call that the budget did not allow; those after it are not begun.
     """
@@ -118,7 +119,7 @@ class Calls:
         if not self._waiting or is_busy or self._is_short:
             return False
         index, request = self._waiting.popleft()
-        self._claiming = index
+        self._claiming = None if self.costs_nothing(index) else index
         self._in_flight[index] = ""
         threading.Thread(target=self._carry_out, args=(index, request), daemon=True).start()
         return True

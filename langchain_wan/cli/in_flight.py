@@ -26,33 +26,37 @@ def print_waiting(calls: str) -> None:
 
 
 def print_abandoned(
-    client: WanClient, error: AbandonedError, folder: Path, name: Callable[[Sequence[int]], str]
-) -> None:
-    """Say what becomes of each call that a second Ctrl-C abandoned.
+    client: WanClient, abandoned: AbandonedError, folder: Path, name: Callable[[Sequence[int]], str]
+) -> list[PaymentUncertainError]:
+    """Say what becomes of each call that a second Ctrl-C abandoned, and return the errors of those that are uncertain.
 
     Args:
         client: It made the calls.
-        error: Which calls are in flight.
+        abandoned: Which calls are in flight.
         folder: The store.
         name: Returns what calls are named, by their indexes.
     """
     service, ledger = client.endpoint().base_url, client.store._storage.ledger
-    for index, operation_id in sorted(error.in_flight.items()):
-        operation = ledger.operation(service, operation_id)
-        text = to_shell_advice(_explain(operation), folder)
+    errors = []
+    for index, operation_id in sorted(abandoned.in_flight.items()):
+        error = _build_error(ledger.operation(service, operation_id))
+        text = "It was not sent. Nothing was charged." if error is None else to_shell_advice(str(error), folder)
         named = f"{name([index])}, {operation_id}" if operation_id else name([index])
         err.print(f"Abandoned {named}: {text}")
+        if isinstance(error, PaymentUncertainError):
+            errors.append(error)
+    return errors
 
 
-def _explain(operation: Operation | None) -> str:
+def _build_error(operation: Operation | None) -> WanError | None:
+    """Return the error of a call that is left as it is; None if it was not sent."""
     if operation is None or operation.state in {"claimed", "refused"}:
-        return "It was not sent. Nothing was charged."
+        return None
     is_answered = operation.state not in {"sending", "uncertain"}
     kind: type[WanError] = PaidButNotRetrievedError if is_answered else PaymentUncertainError
-    error = kind(
+    return kind(
         "Its answer is saved." if is_answered else "It was sent.",
         next_step=RESUME_LATER if is_answered else BLOCKED_UNTIL_SETTLED,
         operation_id=operation.id,
         max_cost_usd=to_usd(operation.cost_nano or operation.max_nano),
     )
-    return str(error)

@@ -26,7 +26,7 @@ def write_sheet(title: str, lines: Sequence[Line], results: Mapping[int, CallRes
     """
     made = [call.result for call in results.values() if call.result is not None]
     cost = sum((result.cost_usd for result in made), Decimal(0))
-    failed, waiting = len(results) - len(made), len(lines) - len(results)
+    failed, waiting = sum(call.error is not None for call in results.values()), len(lines) - len(results)
     summary = f"{sum(len(result.images) for result in made)} images, ${cost:f}"
     summary += f"; {failed} failed" * (failed > 0) + f"; {waiting} not started" * (waiting > 0)
     pictures = [

@@ -243,6 +243,20 @@ def test_a_line_that_was_settled_as_charged_is_made_anew_by_its_number(
         assert len(posts(service)) == 3
 
 
+def test_a_line_whose_image_was_deleted_fails_alone(service: Sandbox, tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("a\n")
+    run("prompts.txt")
+    store = WanStore(tmp_path / "wan-images")
+    store.delete(store.history()[0].images[0])
+    (tmp_path / "prompts.txt").write_text("a\nb\n")
+    done = run("prompts.txt", "--concurrency", "1")
+    assert done.exit_code == 1
+    assert "0 already done, 1 new, $0.03 this run, $0.06 in all; 1 failed: " in done.stdout
+    assert "line 1: " in done.stderr
+    assert "1 already done, 1 new" in run("prompts.txt", "--redo", "1").stdout
+    assert prompts_of(service) == ["a", "b", "a"]
+
+
 def test_a_line_that_is_done_is_made_anew_only_if_it_is_named(service: Sandbox, tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_text("a\nb\n")
     run("prompts.txt")
@@ -307,5 +321,6 @@ def test_fifty_prompts_killed_half_way_and_started_again_are_fifty_posts(tmp_pat
     assert {entry.state for entry in uncertain} <= {"uncertain"}
     named = re.findall(r"line \d+: .*interrupted.*`langchain-wan resolve (\S+) --not-charged`", second.stderr)
     assert sorted(named) == sorted(entry.operation_id for entry in uncertain)
+    assert "If none of the 8 was charged: `langchain-wan resolve --all --not-charged`" in second.stderr
     assert second.returncode == 1
     assert [entry.state for entry in store.history()].count("done") == 42
