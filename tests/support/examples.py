@@ -15,3 +15,9 @@ def load_quick_profile() -> None:
 def examples(times: int) -> settings:
     """So many times the examples of the profile, where the input has many forms."""
     return settings(max_examples=times * settings().max_examples)
+
+
+def slow_examples(thorough: int) -> settings:
+    """So many with the thorough profile, and a twenty-fifth in everyday runs: examples that start processes."""
+    is_thorough = settings().max_examples == settings.get_profile("thorough").max_examples
+    return settings(max_examples=thorough if is_thorough else thorough // 25)

@@ -22,8 +22,12 @@ LOADED = [
     "langchain_wan._media.encode",
     "langchain_wan._net.download",
     "langchain_wan._net.transport",
+    "langchain_wan.runnables",
     "langchain_wan.store",
+    "rich.progress",
+    "rich.table",
     "tests.support.processes",
+    "typer",
 ]
 
 _fork_server = multiprocessing.get_context("forkserver")
