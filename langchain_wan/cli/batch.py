@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -58,14 +58,10 @@ def generate_batch(batch: Batch, connect: Callable[[], Mapping[str, Any]]) -> No
         batch: The file.
         connect: Returns the settings of the service; called when the file is known to be right.
     """
-    try:
+    with report_problems(batch.folder):
         file = read_file(batch.file)
         lines = parse_lines(file, batch.fields, build_finder(batch.folder))
         _check_redo(batch, lines)
-    except RequestFileError as error:
-        for problem in error.problems:
-            err.print(to_shell_advice(problem, batch.folder))
-        raise typer.Exit(2) from None
     name = batch.name or file.batch
     # Without a limit the money is counted too: a later run may have one.
     limits = {"max_images": NO_LIMIT} if batch.limit is None else {"max_usd": batch.limit.max_usd}
@@ -76,6 +72,17 @@ def generate_batch(batch: Batch, connect: Callable[[], Mapping[str, Any]]) -> No
     budget.count_in(ledger, service)
     run = _Run(batch, client, budget, _name_operations(lines, name, batch.redo, ledger, service))
     run.carry_out(file.title)
+
+
+@contextmanager
+def report_problems(folder: Path) -> Iterator[None]:
+    """Print each problem of a file in a line, and end the command."""
+    try:
+        yield
+    except RequestFileError as error:
+        for problem in error.problems:
+            err.print(to_shell_advice(problem, folder))
+        raise typer.Exit(2) from None
 
 
 def _check_redo(batch: Batch, lines: Sequence[Line]) -> None:

@@ -15,7 +15,7 @@ import typer
 
 from langchain_wan._services.catalog import price_usd
 from langchain_wan.budget import Budget
-from langchain_wan.cli.batch import Batch, generate_batch
+from langchain_wan.cli.batch import Batch, generate_batch, report_problems
 from langchain_wan.cli.calls import AbandonedError, Calls
 from langchain_wan.cli.in_flight import print_abandoned, print_waiting
 from langchain_wan.cli.options import Folder
@@ -85,9 +85,11 @@ def generate(
         if file is not None:
             generate_batch(Batch(file, batch, fields, folder, redo or [], concurrency, limit), connect)
             return
-        find_source = build_finder(folder)
-        text = read_file(Path(STANDARD_INPUT)).text.strip() if prompt == STANDARD_INPUT else prompt
-        request = build_request({**fields, "prompt": text, "images": [find_source(source) for source in image or []]})
+        if prompt == STANDARD_INPUT:
+            with report_problems(folder):
+                prompt = read_file(Path(STANDARD_INPUT)).text.strip()
+        images = [build_finder(folder)(source) for source in image or []]
+        request = build_request({**fields, "prompt": prompt, "images": images})
         price_usd(model)
         _generate_one(request, WanClient(store=WanStore(folder), budget=limit, **connect()), folder, as_json)
 

@@ -196,6 +196,9 @@ def test_a_dash_reads_the_prompt_from_standard_input(service: Sandbox) -> None:
     assert done.exit_code == 0, done.output
     assert prompts_of(service) == ["a red fox\nin fresh snow"]
     assert run("-", input="").exit_code == 2
+    binary = run("-", input=png())
+    assert binary.exit_code == 2
+    assert binary.stderr.startswith("standard input is not UTF-8 or UTF-16 text, from line 1 on.")
     assert run("-", "--from", "-", input="a fox").exit_code == 2
     assert len(posts(service)) == 1
 
