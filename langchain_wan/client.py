@@ -15,13 +15,13 @@ from langchain_wan._call.drivers import AsyncDriver, Driver
 from langchain_wan._call.flow import generation
 from langchain_wan._call.job import Call, Job
 from langchain_wan._call.reports import Watch, Watcher
-from langchain_wan._call.resumption import resume_operation
+from langchain_wan._call.resumption import resume_unresolved
 from langchain_wan._call.settlement import give_up
 from langchain_wan._concurrency.executor import in_thread
 from langchain_wan._net.endpoint import Endpoint, parse_base_url
 from langchain_wan._net.messages import Outcome, Reply, WireRequest
 from langchain_wan._services.aisa_chat import BALANCE_PATH, read_balance
-from langchain_wan._storage.states import RESUMABLE_STATES
+from langchain_wan._storage.states import UNRESOLVED_STATES
 from langchain_wan._text.logs import logger
 from langchain_wan.errors import NotSentError, WanError
 from langchain_wan.models import ImageResult
@@ -96,6 +96,7 @@ class WanClient(WanSettings):
     def resume(self) -> list[ImageResult]:
         """Fetch the images that were paid for and not retrieved; needs no key and sends no paid request.
 
+        An answer that was kept because no image could be read from it is read again, by the rules of this version.
         Those of a sandbox are fetched only from the sandbox that the settings name. An operation that can't be
         resumed is logged as a warning.
 
@@ -105,9 +106,9 @@ class WanClient(WanSettings):
         results = []
         for operation in self._resumable():
             try:
-                if self.store._storage.ledger.acquire_for_resume(operation.service, operation.id):
-                    job = self._resume_job(operation)
-                    results.append(Driver(self, job.endpoint).run(resume_operation(job, operation)))
+                job = self._resume_job(operation)
+                result = Driver(self, job.endpoint).run(resume_unresolved(job, operation))
+                results += [] if result is None else [result]
             except Exception as error:  # noqa: BLE001  one lost operation must not keep the others from being fetched
                 _warn_not_resumed(operation, error)
         return results
@@ -117,9 +118,9 @@ class WanClient(WanSettings):
         results = []
         for operation in await in_thread(self._resumable):
             try:
-                if await in_thread(self.store._storage.ledger.acquire_for_resume, operation.service, operation.id):
-                    job = self._resume_job(operation)
-                    results.append(await AsyncDriver(self, job.endpoint).run(resume_operation(job, operation)))
+                job = self._resume_job(operation)
+                result = await AsyncDriver(self, job.endpoint).run(resume_unresolved(job, operation))
+                results += [] if result is None else [result]
             except Exception as error:  # noqa: BLE001  one lost operation must not keep the others from being fetched
                 _warn_not_resumed(operation, error)
         return results
@@ -153,7 +154,7 @@ class WanClient(WanSettings):
 
     def _resumable(self) -> list[Operation]:
         service, _ = self._read_address()
-        operations = self.store._storage.ledger.operations(states=RESUMABLE_STATES, scope=self.store.scope or None)
+        operations = self.store._storage.ledger.operations(states=UNRESOLVED_STATES, scope=self.store.scope or None)
         return [
             operation
             for operation in operations

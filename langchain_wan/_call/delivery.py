@@ -15,6 +15,7 @@ from langchain_wan._net.messages import Lost, NotSent, Outcome, Reply
 from langchain_wan._net.signed_urls import find_expiry
 from langchain_wan._services.aisa_chat import read_answer
 from langchain_wan._services.answer import Answer, ImagePart
+from langchain_wan._services.inputs import Inputs
 from langchain_wan._storage.money import to_nano
 from langchain_wan._storage.storage import Storage
 from langchain_wan.errors import RESUME_LATER, PaidButNotRetrievedError, StatusError, StoreError, WanError
@@ -42,7 +43,7 @@ def record_answer(job: Job, reply: Reply) -> Flow[Answer]:
         except StoreError as error:
             warnings.warn(f"The payment could not be written down: {error.what}", RuntimeWarning, stacklevel=2)
         try:
-            return read_answer(reply, max_cost_usd=job.max_cost)
+            return read_reply(job, reply)
         except WanError as error:
             job.reached = "sending"  # an answer without an image does not say what was billed
             if isinstance(error, StatusError):
@@ -56,6 +57,15 @@ def record_answer(job: Job, reply: Reply) -> Flow[Answer]:
         job.reservation = None
     yield job.notify("answered", cost_usd=str(cost))
     return answer
+
+
+def read_reply(job: Job, reply: Reply) -> Answer:
+    """Read an answer, knowing what was sent.
+
+    Raises:
+        WanError: It holds no image.
+    """
+    return read_answer(reply, max_cost_usd=job.max_cost, inputs=Inputs(job.inputs, job.request.prompt))
 
 
 def keep_raw(job: Job, body: bytes) -> None:
@@ -115,6 +125,8 @@ def _may_come(image: Delivered) -> bool:
 
 
 def _decode_part(job: Job, index: int, part: ImagePart) -> Delivered:
+    if part.content is not None:
+        return _keep(job, index, part.content, None)
     if part.data is None:
         return ImageFailure(index=index, reason="the answer has no image here", retryable=False)
     try:

@@ -69,6 +69,7 @@ def _find_or_make(job: Job) -> Flow[ImageResult]:
             return result
     images = yield from _resolve_references(job)
     job.parents = [image.image_id for image in images if image.image_id]
+    job.inputs = references.mark(images)
     job.adjustments = references.describe_enlarged(images)
     while (blocking := (yield from claim_operation(job, fingerprint))) is not None:
         if job.call.shared and blocking.id != job.operation_id:

@@ -58,6 +58,7 @@ class Job:
         clock: Monotonic seconds.
         price: Dollars an image.
         reached: How far it came; `"ended"` when its end is written down.
+        inputs: The marks of its input images, by which an answer that repeats one is known.
         adjustments: What was changed about the input images, as sentences.
         all_stored: Whether each image that came is in the store, and not in memory only.
     """
@@ -75,6 +76,7 @@ class Job:
     reservation: Reservation | None = None
     reached: Literal["new", "ended"] | Reached = "new"
     parents: list[str] = field(default_factory=list)
+    inputs: list[str] = field(default_factory=list)
     adjustments: list[str] = field(default_factory=list)
     all_stored: bool = True
 

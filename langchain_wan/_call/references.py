@@ -19,6 +19,7 @@ from langchain_wan._media import decode, encode, formats
 from langchain_wan._media.large_json import Whole
 from langchain_wan._net.addresses import RefusedAddressError, is_well_formed, parse_target
 from langchain_wan._net.messages import NotSent, Outcome, Reply
+from langchain_wan._services.inputs import mark_bytes, mark_url
 from langchain_wan._storage.ids import IMAGE_ID, image_id
 from langchain_wan._storage.sources import read_source
 from langchain_wan._storage.storage import Storage
@@ -166,6 +167,15 @@ def fit(references: Sequence[Reference]) -> list[Reference]:
         share = MAX_TOTAL_BYTES // len(formed)
         formed = [_wire_form(reference, share) for reference in formed]
     return formed
+
+
+def mark(references: Iterable[Reference]) -> list[str]:
+    """Return the marks of the images, by which an answer that repeats one of them is known."""
+    marks = []
+    for reference in references:
+        marks += [] if reference.data is None else [mark_bytes(reference.data)]
+        marks += [] if reference.url is None else [mark_url(reference.url)]
+    return marks
 
 
 def to_wire(references: Sequence[Reference], *, as_urls: bool, now: datetime) -> list[str] | None:

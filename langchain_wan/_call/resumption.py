@@ -2,16 +2,49 @@
 
 from __future__ import annotations
 
-from langchain_wan._call.delivery import deliver_images
+from langchain_wan._call.delivery import deliver_images, read_reply
 from langchain_wan._call.job import Job
 from langchain_wan._call.settlement import give_up
 from langchain_wan._call.steps import Flow, Work
 from langchain_wan._net.messages import Reply
-from langchain_wan._services.aisa_chat import read_answer
 from langchain_wan._storage.money import to_usd
 from langchain_wan._storage.operations import Operation
-from langchain_wan.errors import PaidButNotRetrievedError
+from langchain_wan._storage.states import RESUMABLE_STATES, UNRESOLVED_STATES
+from langchain_wan.errors import PaidButNotRetrievedError, WanError
 from langchain_wan.models import GeneratedImage, ImageResult
+
+
+def resume_unresolved(job: Job, operation: Operation) -> Flow[ImageResult | None]:
+    """Take an operation that nobody carries out, and resume it; return None if somebody does, or nothing can come.
+
+    Where it is unknown what was billed, an answer may have been kept that could not be read, or not in time. It is read
+    again: this version may know more than the one that kept it.
+
+    Raises:
+        PaidButNotRetrievedError: Nothing could be fetched.
+        UnreadableAnswerError: The raw answer of a paid operation holds no image.
+    """
+    is_known = operation.state in RESUMABLE_STATES
+    states = RESUMABLE_STATES if is_known else UNRESOLVED_STATES
+    _adopt(job, operation)
+    if not is_known and not (yield Work(lambda: _has_readable_answer(job))):
+        return None
+    acquired = yield Work(lambda: job.ledger.acquire_for_resume(*job.key, states=states))
+    return (yield from resume_operation(job, operation)) if acquired else None
+
+
+def _has_readable_answer(job: Job) -> bool:
+    raw = job.storage.blobs.raw(job.raw_name)
+    try:
+        return raw is not None and bool(read_reply(job, Reply(200, {}, raw)).parts)
+    except WanError:
+        return False
+
+
+def _adopt(job: Job, operation: Operation) -> None:
+    job.operation_id, job.model = operation.id, operation.request["model"]
+    job.price = to_usd(operation.max_nano) / operation.request["n"]
+    job.parents, job.inputs = operation.request["parents"], operation.request.get("inputs", [])
 
 
 def resume_operation(job: Job, operation: Operation) -> Flow[ImageResult]:
@@ -21,10 +54,8 @@ def resume_operation(job: Job, operation: Operation) -> Flow[ImageResult]:
         PaidButNotRetrievedError: Nothing could be fetched.
         UnreadableAnswerError: The raw answer holds no image.
     """
-    job.began = job.clock()
-    job.operation_id, job.model, job.reached = operation.id, operation.request["model"], "paid"
-    job.price = to_usd(operation.max_nano) / operation.request["n"]
-    job.parents = operation.request["parents"]
+    job.began, job.reached = job.clock(), "paid"
+    _adopt(job, operation)
     try:
         result = yield from _resume(job, operation)
     except GeneratorExit:
@@ -49,7 +80,7 @@ def _resume(job: Job, operation: Operation) -> Flow[ImageResult]:
             operation_id=operation.id,
             max_cost_usd=to_usd(operation.cost_nano),
         )
-    answer = yield Work(lambda: read_answer(Reply(200, {}, raw), max_cost_usd=job.max_cost))
+    answer = yield Work(lambda: read_reply(job, Reply(200, {}, raw)))
     stored = yield Work(lambda: _find_stored(job, operation))
     return (yield from deliver_images(job, answer, stored))
 

@@ -84,6 +84,7 @@ def _build_claim(job: Job, fingerprint: str, limit: Limit | None) -> Claim:
             "prompt": job.request.prompt,
             "n": job.request.n,
             "parents": job.parents,
+            "inputs": job.inputs,
             "metadata": job.request.metadata,
             "asked_by": job.call.asked_by,
             "sandbox": job.endpoint.is_sandbox,

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import Any, Self
 
 from pydantic_core import from_json
 
 LONG = 2**16  # bytes; from this length on, a string stays in the body
 HEAD = 2048  # characters of such a string that are copied, enough to see what it is
+MAX_SEQUENCE = 1000  # values of one body
 MAX_QUOTES = 40_000  # an answer with more of them is not an answer with images, and is parsed as it is
 
 
@@ -32,6 +34,21 @@ class Span(str):
         return span
 
 
+def read_whole(text: str) -> str:
+    """Return all of a string, a copy where it is a `Span`."""
+    return text.body[text.start : text.end].decode("ascii", "replace") if isinstance(text, Span) else text
+
+
+def measure(text: str) -> int:
+    """Return how many characters a string has, all of a `Span`."""
+    return text.end - text.start if isinstance(text, Span) else len(text)
+
+
+def cut(text: str, start: int, end: int) -> str:
+    """Return a part of a string, without a copy where it is a `Span`."""
+    return Span(text.body, text.start + start, text.start + end) if isinstance(text, Span) else text[start:end]
+
+
 def loads(body: bytes) -> Any:
     """Return a JSON value whose long ASCII strings are `Span`s.
 
@@ -39,16 +56,45 @@ def loads(body: bytes) -> Any:
         ValueError: It is not JSON.
         RecursionError: It is nested too deeply.
     """
+    reduced, spans = _replace_long_strings(body)
+    return _restore_spans(_loads(reduced), spans)
+
+
+def loads_sequence(body: bytes) -> list[Any]:
+    """Return the JSON values that follow each other at the beginning of a body, up to what is not JSON.
+
+    Raises:
+        ValueError: There is none, or it is not UTF-8.
+        RecursionError: One is nested too deeply.
+    """
+    reduced, spans = _replace_long_strings(body)
+    text, decoder, offset = reduced.decode(), json.JSONDecoder(), 0
+    values: list[Any] = []
+    while len(values) < MAX_SEQUENCE and (start := _NOT_BLANK.search(text, offset)) is not None:
+        try:
+            value, offset = decoder.raw_decode(text, start.start())
+        except ValueError:
+            if not values:
+                raise
+            break
+        values.append(_restore_spans(value, spans))
+    return values
+
+
+_NOT_BLANK = re.compile(r"[^\s,;]")
+
+
+def _replace_long_strings(body: bytes) -> tuple[bytes, dict[str, Span]]:
     spans = find_long_strings(body)
     if not spans:
-        return _loads(body)
+        return body, {}
     mark = os.urandom(8).hex()  # random, so that no answer can contain it on purpose
     pieces, offset = [], 0
     for number, span in enumerate(spans):
         pieces += [body[offset : span.start], f"{mark}{number}".encode()]
         offset = span.end
     pieces.append(body[offset:])
-    return _restore_spans(_loads(b"".join(pieces)), {f"{mark}{number}": span for number, span in enumerate(spans)})
+    return b"".join(pieces), {f"{mark}{number}": span for number, span in enumerate(spans)}
 
 
 def _loads(body: bytes) -> Any:
@@ -88,6 +134,8 @@ def _is_escaped(body: bytes, quote: int) -> bool:
 
 
 def _restore_spans(value: Any, spans: dict[str, Span]) -> Any:
+    if not spans:
+        return value
     if isinstance(value, str):
         return spans.get(value, value)
     if isinstance(value, dict):

@@ -6,18 +6,20 @@ both of 2026-04-22.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from langchain_wan._media import large_json
 from langchain_wan._net.messages import Reply, WireRequest, is_success
 from langchain_wan._services.answer import Answer, ImagePart
-from langchain_wan._services.failures import read_error_body, read_failure, read_refusal
-from langchain_wan._services.foreign_text import make_storable
+from langchain_wan._services.failures import read_error_body, read_failure, read_refusal, read_words
+from langchain_wan._services.framing import read_values
+from langchain_wan._services.image_text import is_image
+from langchain_wan._services.inputs import Inputs
 from langchain_wan._services.payload import find_request_id, read_json
-from langchain_wan.errors import BLOCKED_UNTIL_SETTLED, StatusError, UnreadableAnswerError
+from langchain_wan._services.reading import read_images
+from langchain_wan.errors import StatusError
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 GENERATION_PATH = "/chat/completions"
 BALANCE_PATH = "/credits/balance"
-MAX_NOTE = 2000  # characters
+NO_INPUTS = Inputs()
 
 
 def generation_request(
@@ -68,30 +70,34 @@ def upstream_parameters(request: ImageRequest) -> dict[str, Any]:
     return parameters
 
 
-def read_answer(reply: Reply, *, max_cost_usd: Decimal) -> Answer:
+def read_answer(reply: Reply, *, max_cost_usd: Decimal, inputs: Inputs = NO_INPUTS) -> Answer:
     """Read the answer of a generation.
+
+    Args:
+        inputs: What was sent, which is not a result where the answer contains it.
 
     Raises:
         StatusError: The service refused the request, and charged nothing.
         UnreadableAnswerError: A 200 without an image.
         PaymentUncertainError: Any other answer; it may have been charged.
     """
-    payload = read_json(reply.body)
+    if is_success(reply.status) and is_image(reply.body):
+        return Answer((ImagePart(content=reply.body),), request_id=find_request_id(reply, None))
+    values = read_values(reply.body)
+    said = next((value for value in values if _is_error(value)), values[0] if values else None)
     if not is_success(reply.status):
-        raise read_failure(reply, payload, max_cost_usd)
-    if isinstance(payload, dict):
-        answer = _read_choices(reply, payload)
-        if answer.parts:  # images that came are delivered and billed, whatever else the answer says
-            return answer
-        if payload.get("error") or ("choices" not in payload and ("code" in payload or "message" in payload)):
-            raise read_failure(reply, payload, max_cost_usd)
-    raise UnreadableAnswerError(
-        "The service answered without an image.",
-        next_step=f"The raw answer is kept. {BLOCKED_UNTIL_SETTLED}",
-        stage="read",
-        status_code=reply.status,
-        request_id=find_request_id(reply, payload),
-        max_cost_usd=max_cost_usd,
+        raise read_failure(reply, said, max_cost_usd)
+    answer = read_images(reply, values, inputs)
+    if answer.parts:  # images that came are delivered and billed, whatever else the answer says
+        return answer
+    if _is_error(said):
+        raise read_failure(reply, said, max_cost_usd)
+    raise read_words(reply, said, answer.notes, max_cost_usd)
+
+
+def _is_error(payload: Any) -> bool:
+    return isinstance(payload, dict) and bool(
+        payload.get("error") or ("choices" not in payload and ("code" in payload or "message" in payload))
     )
 
 
@@ -113,49 +119,3 @@ def read_balance(reply: Reply) -> dict[str, Any]:
         status_code=reply.status,
         code=read_error_body(payload).code,
     )
-
-
-def _read_choices(reply: Reply, payload: Mapping[str, Any]) -> Answer:
-    images: list[ImagePart] = []
-    notes: list[str] = []
-    choices = payload.get("choices")
-    for choice in choices if isinstance(choices, list) else []:
-        message = choice.get("message") if isinstance(choice, dict) else None
-        content = message.get("content") if isinstance(message, dict) else None
-        for part in content if isinstance(content, list) else [content]:
-            _read_part(part, images, notes)
-    usage = payload.get("usage")
-    model = payload.get("model")
-    return Answer(
-        tuple(images),
-        tuple(notes),
-        make_storable(usage) if isinstance(usage, dict) else {},
-        find_request_id(reply, payload),
-        make_storable(model) if isinstance(model, str) else None,
-    )
-
-
-def _read_part(part: Any, images: list[ImagePart], notes: list[str]) -> None:
-    if isinstance(part, str):
-        if part.startswith(("http://", "https://", "data:")) and not part.split(maxsplit=1)[1:]:
-            images.append(_build_image_part(part))
-        elif part.strip():
-            notes.append(make_storable(part[:MAX_NOTE]))
-        return
-    if not isinstance(part, dict):
-        return
-    values = [part.get(name) for name in ("image", "image_url", "url", "b64_json")]
-    texts = [value.get("url") if isinstance(value, dict) else value for value in values]
-    image = next((text for text in texts if isinstance(text, str) and text), None)
-    if image is not None:
-        images.append(_build_image_part(image))
-    elif isinstance(part.get("text"), str):
-        if part["text"].strip():
-            notes.append(make_storable(part["text"][:MAX_NOTE]))
-    elif part.get("type") in ("image", "image_url"):
-        images.append(ImagePart())  # announced, and perhaps billed, but missing
-
-
-def _build_image_part(text: str) -> ImagePart:
-    is_url = re.match(r"https?://", text[:8], re.IGNORECASE)
-    return ImagePart(url=text) if is_url else ImagePart(data=text)

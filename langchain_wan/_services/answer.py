@@ -9,10 +9,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ImagePart:
-    """One image of an answer: a URL, or base64 text (bare or in a data URI), or neither."""
+    """One image of an answer: a URL, or base64 text (bare or in a data URI), or the file itself, or nothing."""
 
     url: str | None = field(default=None, repr=False)  # it may be signed
     data: str | None = field(default=None, repr=False)
+    content: bytes | None = field(default=None, repr=False)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the image was announced, and perhaps billed, but is missing."""
+        return self.url is None and self.data is None and self.content is None
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from langchain_wan._net.messages import Reply
-from langchain_wan._services.foreign_text import clean_text
+from langchain_wan._services.foreign_text import clean_text, quote_text
 from langchain_wan._services.payload import find_request_id
 from langchain_wan._services.refusals import find_refusal
 from langchain_wan.errors import (
@@ -42,6 +43,22 @@ def read_failure(reply: Reply, payload: Any, max_cost_usd: Decimal) -> WanError:
     )
 
 
+def read_words(reply: Reply, payload: Any, texts: Sequence[str], max_cost_usd: Decimal) -> UnreadableAnswerError:
+    """Return the error of an answer that has words where an image should be; they are quoted, as the service's own."""
+    quote = quote_text(" ".join(texts))
+    said = f" It said: {quote}" if quote else ""
+    advice = f"{UnreadableAnswerError.default_advice}{f' The service said: {quote}' if quote else ''}"
+    return UnreadableAnswerError(
+        f"The service answered without an image.{said}",
+        next_step=f"The raw answer is kept. {BLOCKED_UNTIL_SETTLED}",
+        advice=advice,
+        stage="read",
+        status_code=reply.status,
+        request_id=find_request_id(reply, payload),
+        max_cost_usd=max_cost_usd,
+    )
+
+
 def read_refusal(reply: Reply, payload: Any) -> StatusError | None:
     """Return the error of an answer that certainly charges nothing, or None if it may have been charged."""
     body = read_error_body(payload)
@@ -60,6 +77,9 @@ def read_refusal(reply: Reply, payload: Any) -> StatusError | None:
         retry_after=parse_retry_after(reply.headers, now=datetime.now(UTC)),
     )
     error.input_url_refused = refusal.input_url_refused
+    quote = quote_text(body.message)
+    if quote and not error.needs_operator and not error.is_retryable:  # what a model may change, or must explain
+        error.advice += f" The service said: {quote}"
     return error
 
 

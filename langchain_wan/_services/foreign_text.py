@@ -23,6 +23,16 @@ def clean_text(text: str) -> str:
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
 
 
+def quote_text(text: str) -> str:
+    """Return a foreign text cleaned and quoted, as a sentence that can't close its quotation marks; or ""."""
+    cleaned = clean_text(text).translate(_OTHER_QUOTES)
+    return f'"{cleaned}"{"" if cleaned.endswith(_SENTENCE_ENDS) else "."}' if cleaned else ""
+
+
+_OTHER_QUOTES = dict.fromkeys(map(ord, '"\u201c\u201d\u201e\u00ab\u00bb'), "'")
+_SENTENCE_ENDS = (".", "!", "?", "…", "\u3002")
+
+
 @lru_cache(maxsize=1)  # compiled when an error is read, not when the package is imported
 def _replacements() -> tuple[tuple[re.Pattern[str], str], ...]:
     return (

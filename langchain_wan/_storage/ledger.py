@@ -183,11 +183,17 @@ class Ledger:
             if changed and state == "refused":
                 spending.release(connection, service, operation_id)
 
-    def acquire_for_resume(self, service: str, operation_id: str) -> bool:
-        """Become the one who fetches the images of a paid operation; False if somebody is at it, or it is done."""
+    def acquire_for_resume(
+        self, service: str, operation_id: str, *, states: Collection[State] = RESUMABLE_STATES
+    ) -> bool:
+        """Become the one who fetches the images of a paid operation; False if somebody is at it, or it is done.
+
+        Args:
+            states: Those in which it may be taken. One whose outcome was unknown may be, if its answer can be read.
+        """
         with self._database.transaction() as connection:
             operation = _read_operation(connection, service, operation_id)
-            if operation is None or operation.state not in RESUMABLE_STATES or self.is_running(operation):
+            if operation is None or operation.state not in states or self.is_running(operation):
                 return False
             connection.execute(
                 f"UPDATE operations SET state = 'paid', owner = ? WHERE {_WHERE}",  # noqa: S608  fixed words

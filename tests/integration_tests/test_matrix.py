@@ -185,7 +185,7 @@ BODY = answer(data_uri())
         raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n"),
         reply(200, BODY, length=len(BODY) // 2),
         reply(200, b"\x1f\x8b broken", [("Content-Encoding", "gzip")]),
-        reply(200, BODY, [("Content-Encoding", "br")]),
+        reply(200, b"\x8b\x02\x80packed\x03", [("Content-Encoding", "br")]),
         *(
             reply(200, body)
             for body in (b'{"choices": []}', b'{"choices": null}', b"[]", b'"x"', b"no json", b"", b"null")
