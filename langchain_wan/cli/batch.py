@@ -24,6 +24,7 @@ from langchain_wan.cli.request_file import Line, RequestFileError, parse_lines, 
 from langchain_wan.cli.sheet import SHEET, write_sheet
 from langchain_wan.cli.shell_advice import name_resolve, to_shell_advice
 from langchain_wan.cli.sources import build_finder
+from langchain_wan.cli.unresolved import RUN_AGAIN, is_own_sandbox, print_steps_to_settle
 from langchain_wan.client import WanClient
 from langchain_wan.errors import PaymentUncertainError, StoreError, WanError
 from langchain_wan.store import WanStore
@@ -134,6 +135,9 @@ class _Run:
 
     def carry_out(self, title: str) -> None:
         """Make the calls, save the images, write the sheet and print the summary."""
+        if err.is_terminal and not is_own_sandbox(self._client):  # whoever kills it can read afterwards what to do
+            step = name_resolve("--all", "not-charged", self._batch.folder)
+            err.print(f"If this run is killed, check the account, run {step}, then the same command again.")
         abandoned: AbandonedError | None = None
         try:
             self._make_calls()
@@ -145,10 +149,10 @@ class _Run:
         lost = [call.error for call in self._results.values() if isinstance(call.error, PaymentUncertainError)]
         if abandoned is not None:
             lost += print_abandoned(self._client, abandoned, self._batch.folder, self._name_lines)
-        if len(lost) > 1:
-            command = name_resolve("--all", "not-charged", self._batch.folder)
-            err.print(f"Check the account. If none of the {len(lost)} was charged: {command}.")
         out.print(f"{self._summarize()}: {self._batch.folder / SHEET}")
+        if not is_own_sandbox(self._client):
+            uncertain = [error.operation_id or "" for error in lost]
+            print_steps_to_settle(uncertain, self._batch.folder, then=RUN_AGAIN)
         if self._calls.interrupted:
             err.print("Interrupted. Run the same command again to make the rest.")
             raise typer.Exit(130)
@@ -209,6 +213,8 @@ class _Run:
         """Return the text of an error, with the option that makes a line anew where it was settled as charged."""
         line, ledger = self._lines[index], self._client.store._storage.ledger
         operation = ledger.operation(self._client.endpoint().base_url, line.request.operation_id or "")
+        if err.is_terminal and isinstance(error, PaymentUncertainError):  # the steps stand at the end, once
+            return f"{error.what} {error.money()} Operation: {error.operation_id}."
         if operation is None or operation.state != "charged":
             return to_shell_advice(str(error), self._batch.folder)
         return (

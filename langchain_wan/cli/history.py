@@ -17,7 +17,7 @@ from langchain_wan._text.control_characters import escape_line
 from langchain_wan.cli.options import Folder
 from langchain_wan.cli.output import err, out, report_errors
 from langchain_wan.cli.shell_advice import DEFAULT_FOLDER, name_store
-from langchain_wan.cli.unresolved import find_unresolved, print_steps_to_settle
+from langchain_wan.cli.unresolved import find_uncertain, find_unresolved, print_steps_to_settle
 from langchain_wan.history import HistoryEntry
 from langchain_wan.store import WanStore
 
@@ -46,7 +46,7 @@ def history(
 
 def _print_next_steps(store: WanStore, folder: Path) -> None:
     unresolved = find_unresolved(store)
-    print_steps_to_settle(unresolved, folder)
+    print_steps_to_settle(find_uncertain(unresolved), folder)
     if any(entry.state == "partial" for entry in unresolved):
         err.print(f"Fetch the missing images, at no cost: `langchain-wan resume{name_store(folder)}`.")
 

@@ -75,4 +75,4 @@ def _describe_outcome(number: int, charged: bool) -> str:
     calls = "1 call" if number == 1 else f"{number} calls"
     if charged:
         return f"Settled {calls} as charged. To pay for new images, repeat the prompt; in a batch, add --redo LINE."
-    return f"Settled {calls} as not charged. To make the images, run the same command again."
+    return f"Settled {calls} as not charged. To make the images, repeat the command that asked for them."

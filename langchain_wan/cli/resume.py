@@ -8,7 +8,7 @@ from typing import Annotated
 from langchain_wan.cli.options import Folder
 from langchain_wan.cli.output import err, print_result, report_errors, save_image, show_spinner
 from langchain_wan.cli.shell_advice import DEFAULT_FOLDER, name_resolve, to_shell_advice
-from langchain_wan.cli.unresolved import describe, find_unresolved, print_steps_to_settle
+from langchain_wan.cli.unresolved import describe, find_uncertain, find_unresolved, print_steps_to_settle
 from langchain_wan.client import WanClient
 from langchain_wan.errors import WanError
 from langchain_wan.models import GeneratedImage, ImageResult
@@ -35,7 +35,7 @@ def resume(folder: Annotated[Path, Folder] = DEFAULT_FOLDER) -> None:
             err.print("There is nothing to fetch." if not unresolved else "Nothing could be fetched.")
         for entry in unresolved:
             err.print(describe(entry))
-        print_steps_to_settle(unresolved, folder)
+        print_steps_to_settle(find_uncertain(unresolved), folder)
         for entry in unresolved:
             if entry.state == "partial":
                 command = name_resolve(entry.operation_id, "charged", folder)

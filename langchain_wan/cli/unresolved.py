@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from langchain_wan.cli.output import err
 from langchain_wan.cli.shell_advice import name_resolve
+from langchain_wan.client import WanClient
 from langchain_wan.history import HistoryEntry
 from langchain_wan.settings import WanSettings
 from langchain_wan.store import WanStore
 
-MOST_COMMANDS = 3  # beyond that, only the command that settles all is printed
+RUN_AGAIN = "Then run the same command again."
 
 
 def find_unresolved(store: WanStore) -> list[HistoryEntry]:
@@ -29,16 +30,31 @@ def describe(entry: HistoryEntry) -> str:
     return f"{entry.operation_id} is {entry.state}, ${entry.cost_usd:f}: {' '.join(entry.prompt.split())[:60]}"
 
 
-def print_steps_to_settle(entries: Iterable[HistoryEntry], folder: Path) -> None:
-    """Print the commands that settle uncertain operations; nothing where there are none."""
-    uncertain = [entry.operation_id for entry in entries if entry.state == "uncertain"]
-    several = len(uncertain) > 1
-    for operation in uncertain if len(uncertain) <= MOST_COMMANDS else []:
-        _print_step(f"Settle {operation}" if several else "Check the account, then settle the call", operation, folder)
-    if several:
-        _print_step(f"Check the account, then settle all {len(uncertain)} calls", "--all", folder)
+def is_own_sandbox(client: WanClient) -> bool:
+    """Say whether the command runs the sandbox itself: afterwards it is gone, and nothing of it needs to be settled."""
+    endpoint = client.endpoint()
+    return endpoint.is_sandbox and endpoint.base_url != WanSettings(store=client.store)._read_address()[0]
 
 
-def _print_step(text: str, operation: str, folder: Path) -> None:
-    not_charged = name_resolve(operation, "not-charged", folder)
-    err.print(f"{text}: {not_charged} or {name_resolve(operation, 'charged', folder)}.")
+def find_uncertain(entries: Iterable[HistoryEntry]) -> list[str]:
+    """Return the ids of the uncertain operations among these."""
+    return [entry.operation_id for entry in entries if entry.state == "uncertain"]
+
+
+def print_steps_to_settle(operations: Sequence[str], folder: Path, then: str = "") -> None:
+    """Print the commands that settle uncertain operations; nothing where there are none.
+
+    Args:
+        operations: Their ids.
+        folder: The store.
+        then: What to do afterwards, as a sentence.
+    """
+    if len(operations) == 1:
+        err.print(f"Check the account, then settle the call: {_name_steps(operations[0], folder)}. {then}".rstrip())
+    elif operations:
+        steps = f"{_name_steps('--all', folder)}. To settle one, put its id in place of --all."
+        err.print(f"Check the account, then settle all {len(operations)} calls: {steps} {then}".rstrip())
+
+
+def _name_steps(operation: str, folder: Path) -> str:
+    return f"{name_resolve(operation, 'not-charged', folder)} or {name_resolve(operation, 'charged', folder)}"

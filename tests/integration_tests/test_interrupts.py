@@ -177,7 +177,7 @@ def test_the_second_abandons_it_and_prints_each_id_with_what_it_means(
         assert {operation for _, *ids in abandoned for operation in ids} == {
             entry.operation_id for entry in store.unfinished()
         }
-        assert "If none of the 2 was charged: " in command.text
+        assert "settle all 2 calls: " in command.text
         assert "resolve --all --not-charged --out 'my images'" in command.text
         assert "Traceback" not in command.text
         # Two more commands, and every image is there.

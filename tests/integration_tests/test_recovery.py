@@ -79,10 +79,16 @@ def test_at_a_terminal_the_command_that_settles_a_call_stands_whole_on_its_own_l
     server, store = uncertain
     lost = run("generate", f"{PROMPT} 0", "--out", "cc")
     assert lost.exit_code == 1
-    settle = ["resolve", store.history()[2].operation_id, "--not-charged", "--out", "cc"]
-    for text in (lost.output, run("history", "--out", "cc").output, run("resume", "--out", "cc").output):
-        assert settle in find_commands(text)
-    assert "run the same command again" in " ".join(run(*settle).output.split())
+    first, *others = (entry.operation_id for entry in reversed(store.history()))
+    settle = ["resolve", first, "--not-charged", "--out", "cc"]
+    assert settle in find_commands(lost.output)
+    for command in ("history", "resume"):
+        assert ["resolve", "--all", *settle[2:]] in find_commands(run(command, "--out", "cc").output)
+    for operation in others:
+        store.resolve(operation, "charged")
+    for command in ("history", "resume"):
+        assert settle in find_commands(run(command, "--out", "cc").output)
+    assert "repeat the command that asked for them" in " ".join(run(*settle).output.split())
     assert run("generate", f"{PROMPT} 0", "--out", "cc").exit_code == 0
     assert len(server.posts) == 4
 
@@ -93,7 +99,7 @@ def test_history_cuts_the_prompt_and_never_an_id_or_a_cost(uncertain: tuple[Faul
     made = build_client(server, store=store).generate(ImageRequest(prompt=PROMPT, operation_id="x" * 90)).images[0]
     build_client(server, store=store).generate(made.edit("make it night"))
     text = run("history", "--out", "cc").output
-    listing = text[: text.index("Settle")]
+    listing = text[: text.index("Check the account")]
     for entry in store.history():
         assert f" {entry.operation_id}\n" in listing
         assert all(image in listing for image in (*entry.images, *entry.parents))
