@@ -16,6 +16,13 @@ _PHRASES = (
     (r", or pass its price: .* an image", ""),
     (r"Wait, lower max_concurrency, or set a rate_limiter", "Wait, or lower --concurrency"),
     (r", or set send_references=\"url\"", ""),
+    (r"Set send_references=\"auto\", or an on_image function .* URLs\.", "Give the image as a public URL."),
+    (
+        r"Pass the store they are in, as in ImageResult\.from_message\(.*?\)\.",
+        "Name the folder of their store with --out.",
+    ),
+    (r"\bread\(\) returns its bytes as they came", "The store has it as it came"),
+    (r"bytes, a Path, a PIL image or a GeneratedImage", "or a file"),
     (r"a Path, bytes, or a public URL", "a file, or a public URL"),
     (r"\{?\bbase_url\b\}?", "AISA_BASE_URL"),
     (r"Raise the budget", "Raise --max-usd"),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from langchain_wan import ImageRequest, WanStore, errors
 from langchain_wan.cli.app import app
 from langchain_wan.cli.output import err, out
 from langchain_wan.sandbox.app import Sandbox
-from tests.support.fault_server import FaultServer, answer, drop, reply
+from tests.support.fault_server import FaultServer, answer, drop, reply, silence
 from tests.support.images import data_uri, png
 from tests.support.services import build_client
 from tests.support.terminals import Ended, Terminal
@@ -241,3 +242,40 @@ def test_a_proxy_on_this_machine_is_not_a_sandbox(uncertain: tuple[FaultServer, 
     output = run("history", "--out", "cc").output
     assert "sandbox" not in output
     assert "langchain-wan resolve --all --not-charged --out cc" in output
+
+
+@pytest.mark.parametrize("columns", [80, 50])
+def test_whoever_kills_a_batch_has_all_images_after_two_commands_that_stand_on_the_screen(
+    columns: int, tmp_path: Path
+) -> None:
+    (tmp_path / "prompts.txt").write_text("".join(f"a red fox number {number}\n" for number in range(5)))
+    batch = ["generate", "--from", "prompts.txt", "--concurrency", "2", "--out", "cc"]
+    with FaultServer(GOOD, GOOD, silence(), silence(), GOOD) as server:
+        environment = {"AISA_API_KEY": server.api_key, "AISA_BASE_URL": server.url}
+
+        def start(arguments: list[str]) -> Terminal:
+            return Terminal(*arguments, columns=columns, folder=tmp_path, environment=environment)
+
+        with start(batch) as terminal:
+            screen = terminal.read_until("2/5")
+            until(lambda: len(server.posts) == 4)
+        (settle,) = find_commands(screen)  # the other one is the command itself
+        with start(settle) as terminal:
+            terminal.read_until("[y/N]")
+            terminal.type("y\r")
+            assert terminal.wait().returncode == 0
+        with start(batch) as terminal:
+            ended = terminal.wait()
+        assert ended.returncode == 0
+        assert "2 already done, 3 new" in ended.text
+        assert len(server.posts) == 7
+        assert sorted({post.json["messages"][0]["content"][-1]["text"] for post in server.posts}) == [
+            f"a red fox number {number}" for number in range(5)
+        ]
+
+
+def until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import re
@@ -16,7 +17,8 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from langchain_wan import WanClient, WanStore, __version__
+import langchain_wan
+from langchain_wan import WanClient, WanStore, __version__, errors
 from langchain_wan._services.refusals import REFUSALS
 from langchain_wan.cli.app import app
 from langchain_wan.cli.shell_advice import to_shell_advice
@@ -31,7 +33,9 @@ from tests.support.services import posts
 SEPARATE: dict[str, Any] = {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}
 runner = CliRunner(**SEPARATE)
 COMMANDS = ["generate", "history", "resume", "resolve", "balance", "sandbox"]
-ADVICE_IN_PYTHON = r"\w=|\w\(|base_url|max_usd|max_concurrency|rate_limiter|send_references|\bPath\b|\bbytes\b|`with "
+ADVICE_IN_PYTHON = (
+    r"\w=|\w\((?!s\))|base_url|max_usd|max_concurrency|rate_limiter|send_references|\bPath\b|\bbytes\b(?!\)| of)|`with "
+)
 
 
 def test_generate_makes_files_named_by_id_and_an_id_works_in_the_next_command(service: Sandbox, tmp_path: Path) -> None:
@@ -209,6 +213,47 @@ def test_balance_without_a_key_says_which_variable_to_set() -> None:
 @pytest.mark.parametrize("step", sorted({refusal.next_step for refusal in REFUSALS.values()}))
 def test_what_to_do_about_a_refusal_is_said_without_python(step: str) -> None:
     assert not re.search(ADVICE_IN_PYTHON, to_shell_advice(step, Path("wan-images")))
+
+
+# Rooms whose errors the command may print, and texts of theirs that only a program can cause.
+ROOMS = ["_call", "_services", "_storage", "_net", "_media"]
+MODULES = ["budget", "client", "errors", "models", "requests", "settings", "store"]
+REACHABLE = [*ROOMS, *(f"{name}.py" for name in MODULES)]
+FROM_PROGRAMS = (
+    "in-memory",  # the command has a folder
+    "does not end",  # an assertion
+    "An image to store must be",  # the command stores what it was sent
+    "carries no image result",
+    "only describes an image",  # such a text is no file: the command says so before
+)
+
+
+def find_error_texts() -> Iterator[str]:
+    """Each text with which the code makes an error; what is put in when it is made is `VALUE`."""
+    package = Path(langchain_wan.__file__).parent
+    files = [file for name in REACHABLE for file in [package / name, *(package / name).rglob("*.py")] if file.is_file()]
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and re.search(r"(Error|Refusal|error|kind|problem)$", ast.unparse(node.func)):
+                values = [*node.args, *(each.value for each in node.keywords if each.arg not in {"advice", "code"})]
+                yield from (text for value in values for text in _read_texts(value))
+
+
+def _read_texts(value: ast.expr) -> Iterator[str]:
+    if isinstance(value, ast.JoinedStr):
+        yield "".join(str(part.value) if isinstance(part, ast.Constant) else "VALUE" for part in value.values)
+    elif isinstance(value, ast.Constant) and isinstance(value.value, str):
+        yield value.value
+    elif isinstance(value, ast.IfExp):
+        yield from (*_read_texts(value.body), *_read_texts(value.orelse))
+
+
+def test_no_error_of_the_package_advises_python_in_a_shell() -> None:
+    texts = {text for text in find_error_texts() if not any(words in text for words in FROM_PROGRAMS)}
+    texts |= {errors.BLOCKED_UNTIL_SETTLED, errors.RESUME_LATER}
+    assert len(texts) > 50
+    advice = {text: to_shell_advice(text, Path("cc")) for text in texts}
+    assert {text: shown for text, shown in advice.items() if re.search(ADVICE_IN_PYTHON, shown)} == {}
 
 
 @pytest.mark.parametrize(
