@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 Made = TypeVar("Made")
 
 
+Count = Annotated[int, Field(ge=0, le=2**63 - 1)]  # what SQL and MessagePack hold
+LONGEST_URL = 2**16  # characters; a durable URL of `on_image` may be a data URI of a small image
+
+
 class GeneratedImage(BaseModel):
     """One stored image: a short id, where it may still be downloaded, and what its bytes are.
 
@@ -51,12 +55,12 @@ class GeneratedImage(BaseModel):
 
     # Patterns, since an artifact may be posted by a client: a store makes file names of these.
     id: Annotated[str, Field(pattern=r"^img_[0-9a-hjkmnp-tv-z]{13}$")]
-    url: str | None = None
+    url: Annotated[str, Field(max_length=LONGEST_URL)] | None = None
     expires_at: Moment | None = None
-    mime_type: str
-    width: int
-    height: int
-    size_bytes: int
+    mime_type: Annotated[str, Field(max_length=200)]
+    width: Count
+    height: Count
+    size_bytes: Count
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
     _source: ByteSource | None = PrivateAttr(default=None)

@@ -44,6 +44,7 @@ MAX_REFERENCES = 9
 MAX_PROMPT = 5000
 MAX_NEGATIVE_PROMPT = 500
 MAX_SEED = 2_147_483_647
+MAX_METADATA = 100_000  # characters; it stands in each checkpoint
 
 
 def _check_prompt(prompt: str) -> str:
@@ -68,6 +69,11 @@ def _check_id(name: str) -> str:
     return name
 
 
+def _check_metadata(metadata: dict[str, str]) -> dict[str, str]:
+    _check_text("".join(text for pair in metadata.items() for text in pair), MAX_METADATA)
+    return metadata
+
+
 Prompt = Annotated[StrictStr, AfterValidator(_check_prompt)]
 
 
@@ -86,7 +92,7 @@ class ImageRequest(BaseModel):
         seed: 0 to 2147483647; the same seed gives a similar image, not always the same one.
         extra_body: Further top-level fields of the request.
         operation_id: A name for this paid call: while it is known, the same name is never paid twice.
-        metadata: Kept with the result; never sent.
+        metadata: Kept with the result; never sent. At most 100,000 characters.
     """
 
     model_config = ConfigDict(
@@ -106,7 +112,7 @@ class ImageRequest(BaseModel):
     ) = None
     extra_body: dict[str, Any] = Field(default_factory=dict)
     operation_id: Annotated[StrictStr, Field(min_length=1, max_length=200), AfterValidator(_check_id)] | None = None
-    metadata: dict[str, str] = Field(default_factory=dict)
+    metadata: Annotated[dict[str, str], AfterValidator(_check_metadata)] = Field(default_factory=dict)
 
     @field_validator("images", mode="before")
     @classmethod

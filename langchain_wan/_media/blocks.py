@@ -26,6 +26,7 @@ _IMAGE_ENDING = re.compile(r"\.(?:png|jpe?g|webp|bmp|gif|heic|heif|avif|tiff?)(?
 _BASE64 = re.compile(r"[A-Za-z0-9+/_=\s-]{16,}")
 _SNIFFED = 64  # characters of base64, which hold 48 bytes: enough for every signature
 _DEPTH = 4
+_MAX_NESTED = 40  # dicts of one block that are looked into; real ones have up to five
 
 
 def is_image_block(block: object) -> bool:
@@ -48,8 +49,8 @@ def is_image_block(block: object) -> bool:
 def block_source(block: Mapping[str, Any]) -> str | bytes | None:
     """Return what an image block holds: a URL, a data URI, bytes, or None for a `file_id` or nothing at all."""
     block = _unwrap(block)
-    source = _find_source(block, _DEPTH)
-    return b"" if source is None and _is_empty(block, _DEPTH) else source
+    source = _find_source(block)
+    return b"" if source is None and _is_empty(block) else source
 
 
 def _unwrap(block: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -58,32 +59,38 @@ def _unwrap(block: Mapping[str, Any]) -> Mapping[str, Any]:
     return value if block.get("type") == "non_standard" and isinstance(value, Mapping) else block
 
 
-def _find_source(block: Mapping[str, Any], depth: int) -> str | bytes | None:
-    candidates = [_read_data(block, key) for key in _DATA]
-    candidates += [url if isinstance(url := block.get(key), str) and url else None for key in _URLS]
-    source = next((candidate for candidate in candidates if candidate is not None), None)
-    if source is not None or depth == 0:
-        return source
-    nested = [block.get(key) for key in _NESTED]
-    sources = (
-        _find_source({**_inherit_mime_type(block), **value}, depth - 1)
-        for value in nested
-        if isinstance(value, Mapping)
-    )
-    return next((source for source in sources if source is not None), None)
+def _walk(block: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield a block and the dicts nested in it, depth first, and only a few: a client may nest as many as it likes."""
+    waiting = [(block, _DEPTH)]
+    for _ in range(_MAX_NESTED):
+        if not waiting:
+            return
+        current, depth = waiting.pop()
+        yield current
+        nested = [current.get(key) for key in reversed(_NESTED) if depth]
+        waiting += [(value, depth - 1) for value in nested if isinstance(value, Mapping)]
 
 
-def _is_empty(block: Mapping[str, Any], depth: int) -> bool:
+def _find_source(block: Mapping[str, Any]) -> str | bytes | None:
+    mime_type = _find_mime_type(block)
+    for inner in _walk(block):
+        label = _find_mime_type(inner) or mime_type
+        candidates: list[str | bytes | None] = [_read_data(inner, key, label) for key in _DATA]
+        candidates += [url if isinstance(url := inner.get(key), str) and url else None for key in _URLS]
+        source = next((candidate for candidate in candidates if candidate is not None), None)
+        if source is not None:
+            return source
+    return None
+
+
+def _is_empty(block: Mapping[str, Any]) -> bool:
     """Say whether a block holds a file of 0 bytes: its data is there, and empty."""
-    if block.get("file_id"):
-        return False
-    nested = (block.get(key) for key in _NESTED if depth)
-    return any(block.get(key) in ("", b"") for key in _DATA) or any(
-        isinstance(value, Mapping) and _is_empty(value, depth - 1) for value in nested
-    )
+    blocks = list(_walk(block))
+    has_data = any(inner.get(key) in ("", b"") for inner in blocks for key in _DATA)
+    return has_data and not any(inner.get("file_id") for inner in blocks)
 
 
-def _read_data(block: Mapping[str, Any], key: str) -> str | bytes | None:
+def _read_data(block: Mapping[str, Any], key: str, mime_type: str | None) -> str | bytes | None:
     """Return bytes, or base64 as a data URI; None for a URL, an id or nothing."""
     data = block.get(key)
     if isinstance(data, bytes | bytearray | memoryview):
@@ -94,28 +101,25 @@ def _read_data(block: Mapping[str, Any], key: str) -> str | bytes | None:
         return data
     if key in _URLS and _BASE64.fullmatch(data[:256]) is None:
         return None
-    return f"data:{_find_mime_type(block) or 'image/png'};base64,{data}"
+    return f"data:{mime_type or 'image/png'};base64,{data}"
 
 
-def _inherit_mime_type(block: Mapping[str, Any]) -> dict[str, str]:
-    mime_type = _find_mime_type(block)
-    return {} if mime_type is None else {"mime_type": mime_type}
+def _find_mime_type(block: Mapping[str, Any]) -> str | None:
+    return next((found for inner in _walk(block) if (found := _read_mime_type(inner))), None)
 
 
-def _find_mime_type(block: Mapping[str, Any], depth: int = _DEPTH) -> str | None:
+def _read_mime_type(block: Mapping[str, Any]) -> str | None:
     for key in _MIME_TYPES:
         mime_type = block.get(key)
         if isinstance(mime_type, str) and mime_type:
             # Bedrock writes a format alone, and some front ends `image` or `image/*`.
             mime_type = mime_type.lower().strip()
             return f"image/{mime_type}" if key == "format" and "/" not in mime_type else mime_type
-    nested = (block.get(key) for key in _NESTED if depth)
-    types = (_find_mime_type(value, depth - 1) for value in nested if isinstance(value, Mapping))
-    return next((mime_type for mime_type in types if mime_type), None)
+    return None
 
 
 def _looks_like_image(block: Mapping[str, Any]) -> bool:
-    source = _find_source(block, _DEPTH)
+    source = _find_source(block)
     if isinstance(source, bytes):
         return has_image_signature(source)
     if source is None:

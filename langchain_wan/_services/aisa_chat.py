@@ -14,6 +14,7 @@ from langchain_wan._media import large_json
 from langchain_wan._net.messages import Reply, WireRequest, is_success
 from langchain_wan._services.answer import Answer, ImagePart
 from langchain_wan._services.failures import read_error_body, read_failure, read_refusal, read_words
+from langchain_wan._services.foreign_text import MAX_INTEGER
 from langchain_wan._services.framing import read_values
 from langchain_wan._services.image_text import is_image
 from langchain_wan._services.inputs import Inputs
@@ -102,14 +103,20 @@ def _is_error(payload: Any) -> bool:
 
 
 def read_balance(reply: Reply) -> dict[str, Any]:
-    """Read the answer of the balance route.
+    """Read the answer of the balance route, whose balance is a number of 64 bits.
 
     Raises:
         StatusError: The answer has no balance.
     """
     payload = read_json(reply.body)
     if reply.status == HTTPStatus.OK:
-        if isinstance(payload, dict) and "available_balance_micros_usd" in payload:
+        micros = payload.get("available_balance_micros_usd") if isinstance(payload, dict) else None
+        if (
+            isinstance(payload, dict)
+            and isinstance(micros, int | float)
+            and not isinstance(micros, bool)
+            and abs(micros) <= MAX_INTEGER
+        ):
             return payload
     elif (refused := read_refusal(reply, payload)) is not None:
         raise refused

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+MAX_NOTES = 20
+
 
 @dataclass(frozen=True)
 class ImagePart:
@@ -38,3 +40,7 @@ class Answer:
     usage: Mapping[str, Any] = field(default_factory=dict)
     request_id: str | None = None
     model: str | None = None
+
+    def __post_init__(self) -> None:
+        """Keep as many notes as a person reads; each is short already."""
+        object.__setattr__(self, "notes", self.notes[:MAX_NOTES])

@@ -8,6 +8,8 @@ from langchain_wan._media import large_json
 from langchain_wan._net.messages import Reply
 from langchain_wan._services.foreign_text import make_storable
 
+MAX_REQUEST_ID = 200  # characters
+
 
 def read_json(body: bytes) -> Any:
     """Return the JSON value of a body; None if it is not JSON."""
@@ -22,5 +24,6 @@ def find_request_id(reply: Reply, payload: Any) -> str | None:
     nested = payload.get("error") if isinstance(payload, dict) else None
     for source in (nested, payload):
         if isinstance(source, dict) and isinstance(source.get("request_id"), str):
-            return str(make_storable(source["request_id"]))[:200]
-    return reply.headers.get("x-request-id")
+            return str(make_storable(source["request_id"][:MAX_REQUEST_ID]))
+    request_id = reply.headers.get("x-request-id")
+    return None if request_id is None else str(make_storable(request_id[:MAX_REQUEST_ID]))
