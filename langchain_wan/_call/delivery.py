@@ -172,16 +172,22 @@ def _add_durable_url(job: Job, image: GeneratedImage) -> GeneratedImage:
     except Exception as error:  # noqa: BLE001  a callback that fails must not lose a paid image
         warnings.warn(f"on_image failed for {image.id}: {type(error).__name__}", RuntimeWarning, stacklevel=2)
         return image
-    if durable is not None and not isinstance(durable, str):
-        text = f"on_image must return a URL or None; for {image.id} it returned {type(durable).__name__}"
+    if durable is None:
+        return image
+    if not isinstance(durable, str) or not durable.isprintable() or not durable.strip():
+        text = f"on_image must return a URL or None; for {image.id} it returned {_name_value(durable)}"
         warnings.warn(text, RuntimeWarning, stacklevel=2)
-    elif durable is not None:
+    else:
         image.url, image.expires_at = durable, None
         try:
             job.storage.record(image)
         except StoreError as error:
             warnings.warn(f"The URL of {image.id} could not be kept: {error.what}", RuntimeWarning, stacklevel=2)
     return image
+
+
+def _name_value(value: object) -> str:
+    return "text that is not a URL" if isinstance(value, str) else type(value).__name__
 
 
 def _finish(job: Job, answer: Answer, images: list[GeneratedImage], failures: list[ImageFailure]) -> ImageResult:

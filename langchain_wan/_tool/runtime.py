@@ -16,6 +16,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
 
 from langchain_wan._concurrency.callbacks import complete
+from langchain_wan._net.addresses import is_well_formed
 from langchain_wan._tool.conversation import Conversation
 from langchain_wan._tool.current_call import find_current_call
 from langchain_wan._tool.messages import find_newest_human, read_messages
@@ -168,8 +169,8 @@ def call_scope_function(function: Callable[[Any], Any], runtime: Any) -> str:
         name = complete(function(runtime))
     except Exception as error:
         raise WanConfigurationError(f"The scope function failed: {type(error).__name__}: {error}") from error
-    if not isinstance(name, str) or not name:
-        raise WanConfigurationError("The scope function must return a name: a string that is not empty.")
+    if not isinstance(name, str) or not name or not is_well_formed(name):
+        raise WanConfigurationError("The scope function must return a name: a string of valid text that is not empty.")
     return name
 
 

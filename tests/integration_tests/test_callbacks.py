@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,9 +14,10 @@ from langchain_wan.middleware import WanImageMiddleware
 from langchain_wan.sandbox.app import Sandbox
 from tests.support.conversations import Talk, answers, attached, build_agent, ids_in
 from tests.support.entrances import run, to_call, to_config
+from tests.support.fault_server import FaultServer, reply, result_at
 from tests.support.images import png
 from tests.support.scripted_model import calls
-from tests.support.services import Generate, access, posts
+from tests.support.services import Generate, access, build_client, posts
 
 
 class TestAsyncFunctions:
@@ -117,3 +119,77 @@ class TestWrongValues:
         with pytest.raises(errors.WanConfigurationError, match="must return a name"):
             run(tool, to_call({"prompt": "a fox"}), to_config("1"), asynchronous=asynchronous)
         assert posts(sandbox) == []
+
+
+class _Odd:
+    """An object that answers no question."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+    __repr__ = __str__
+
+    def __bool__(self) -> bool:
+        raise RuntimeError("neither true nor false")
+
+
+async def _coroutine() -> int:
+    return 5
+
+
+async def _nested() -> Any:
+    return _coroutine()
+
+
+WRONG: dict[str, Callable[[], Any]] = {
+    "number": lambda: 5,
+    "truth": lambda: True,
+    "bytes": lambda: b"x",
+    "list": lambda: ["a"],
+    "dict": lambda: {"a": 1},
+    "object": object,
+    "odd object": _Odd,
+    "class": lambda: Budget,
+    "exception": lambda: ValueError("x"),
+    "generator": lambda: (number for number in range(2)),
+    "coroutine": _coroutine,
+    "coroutine in a coroutine": _nested,
+    "raises": lambda: int("x"),
+    "lone surrogate": lambda: "\ud800",
+}
+
+
+@pytest.mark.filterwarnings("ignore:on_image:RuntimeWarning", "ignore:coroutine:RuntimeWarning")
+@pytest.mark.parametrize("name", WRONG)
+class TestEveryWrongValue:
+    def test_of_on_image_costs_neither_the_image_nor_a_resume(self, name: str, generate: Generate) -> None:
+        url = "/fox.png"
+        with FaultServer(result_at(url), files={url: [reply(404), reply(200, png())]}) as server:
+            client = build_client(server, store=WanStore(), on_image=lambda image: WRONG[name]())
+            with pytest.raises(errors.PaidButNotRetrievedError):
+                generate(client, "a fox")
+            (resumed,) = client.resume()
+            assert resumed.images[0].read() == png()
+            assert len(server.posts) == 1
+        assert [entry.state for entry in client.store.history()] == ["done"]
+
+    def test_of_budget_is_told_before_anything_is_sent(self, name: str, generate: Generate) -> None:
+        with FaultServer() as server:
+            client = build_client(server, store=WanStore(), budget=lambda runtime: WRONG[name]())
+            with pytest.raises(errors.WanConfigurationError, match="budget function"):
+                generate(client, "a fox")
+            assert server.posts == []
+
+    def test_of_scope_is_told_before_anything_is_sent(self, name: str, asynchronous: bool) -> None:
+        with FaultServer() as server:
+            tool = WanImageTool(**access(server, store=WanStore(), scope=lambda runtime: WRONG[name]()))
+            with pytest.raises(errors.WanConfigurationError, match="scope function"):
+                run(tool, to_call({"prompt": "a fox"}), to_config("1"), asynchronous=asynchronous)
+            assert server.posts == []
+
+    def test_of_return_to_model_costs_nothing(self, name: str, asynchronous: bool) -> None:
+        with FaultServer() as server:
+            tool = WanImageTool(**access(server, store=WanStore(), return_to_model=lambda result: WRONG[name]()))
+            answer = run(tool, to_call({"prompt": "a fox"}), to_config("1"), asynchronous=asynchronous)
+            assert answer.status == "success"
+            assert len(server.posts) == 1
