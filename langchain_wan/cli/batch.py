@@ -138,20 +138,19 @@ class _Run:
         if err.is_terminal and not is_own_sandbox(self._client):  # whoever kills it can read afterwards what to do
             step = name_resolve("--all", "not-charged", self._batch.folder)
             err.print(f"If this run is killed, check the account, run {step}, then the same command again.")
-        abandoned: AbandonedError | None = None
         try:
             self._make_calls()
-        except AbandonedError as error:
-            abandoned = error
+            self._print_errors()
+        except AbandonedError as abandoned:
+            self._print_errors()
+            left = print_abandoned(self._client, abandoned, self._batch.folder, self._name_lines)
+            self._results |= {index: CallResult(index, error=error) for index, error in left.items()}
         finally:  # what came before an error is worth a look too
             write_sheet(title, self._lines, self._results, self._batch.folder)
-        self._print_errors()
-        lost = [call.error for call in self._results.values() if isinstance(call.error, PaymentUncertainError)]
-        if abandoned is not None:
-            lost += print_abandoned(self._client, abandoned, self._batch.folder, self._name_lines)
         out.print(f"{self._summarize()}: {self._batch.folder / SHEET}")
         if not is_own_sandbox(self._client):
-            uncertain = [error.operation_id or "" for error in lost]
+            errors = [call.error for call in self._results.values()]
+            uncertain = [error.operation_id or "" for error in errors if isinstance(error, PaymentUncertainError)]
             print_steps_to_settle(uncertain, self._batch.folder, then=RUN_AGAIN)
         if self._calls.interrupted:
             err.print("Interrupted. Run the same command again to make the rest.")

@@ -27,8 +27,8 @@ def print_waiting(calls: str) -> None:
 
 def print_abandoned(
     client: WanClient, abandoned: AbandonedError, folder: Path, name: Callable[[Sequence[int]], str]
-) -> list[PaymentUncertainError]:
-    """Say what becomes of each call that a second Ctrl-C abandoned, and return the errors of those that are uncertain.
+) -> dict[int, WanError]:
+    """Say what becomes of each call that a second Ctrl-C abandoned; return the errors of those that were sent.
 
     Args:
         client: It made the calls.
@@ -37,14 +37,14 @@ def print_abandoned(
         name: Returns what calls are named, by their indexes.
     """
     service, ledger = client.endpoint().base_url, client.store._storage.ledger
-    errors = []
+    errors = dict[int, WanError]()
     for index, operation_id in sorted(abandoned.in_flight.items()):
         error = _build_error(ledger.operation(service, operation_id))
         text = "It was not sent. Nothing was charged." if error is None else to_shell_advice(str(error), folder)
         named = f"{name([index])}, {operation_id}" if operation_id else name([index])
         err.print(f"Abandoned {named}: {text}")
-        if isinstance(error, PaymentUncertainError):
-            errors.append(error)
+        if error is not None:
+            errors[index] = error
     return errors
 
 

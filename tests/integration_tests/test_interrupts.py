@@ -65,6 +65,10 @@ class Terminal:
         plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", self._text.decode())
         return " ".join(plain.split())  # as it is read, however it is wrapped
 
+    @property
+    def summary(self) -> str:
+        return self.text
+
     def press(self) -> None:
         os.write(self._master, b"\x03")
 
@@ -91,7 +95,9 @@ class Pipe:
         self._program.send_signal(signal.SIGINT)
 
     def wait(self) -> int:
-        return self._program.wait().returncode
+        ended = self._program.wait()
+        self.summary = ended.stdout
+        return ended.returncode
 
     def close(self) -> None:
         self._program.__exit__()
@@ -178,6 +184,7 @@ def test_the_second_abandons_it_and_prints_each_id_with_what_it_means(
             entry.operation_id for entry in store.unfinished()
         }
         assert "settle all 2 calls: " in command.text
+        assert "0 already done, 1 new, $0.03 this run, $0.03 in all; 2 failed; 5 not started:" in command.summary
         assert "resolve --all --not-charged --out 'my images'" in command.text
         assert "Traceback" not in command.text
         # Two more commands, and every image is there.
