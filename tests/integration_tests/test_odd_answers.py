@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from langchain_wan import Budget, ImageRequest, ImageResult, WanClient, WanImageTool, WanStore, errors
 from langchain_wan._services import image_prose, image_search
 from tests.support.entrances import run, to_call, to_config
 from tests.support.examples import examples
 from tests.support.fault_server import FaultServer, Received, refusal, reply
-from tests.support.images import png
+from tests.support.images import encode, png
 from tests.support.odd_answers import FRAMES, PLACES, SPELLINGS, message
 from tests.support.paid_call import PRICE, ZERO
 from tests.support.services import Generate, access, build_client
@@ -142,3 +143,12 @@ def test_an_uncertain_call_without_an_answer_is_not_resumed(tmp_path: Path) -> N
             client.generate("a fox")
         assert client.resume() == []
     assert [entry.state for entry in client.store.history()] == ["uncertain"]
+
+
+def test_a_jpeg_that_ends_within_its_end_marker_is_delivered_and_uploaded(generate: Generate) -> None:
+    cut = encode(Image.new("RGB", (300, 300), "red"), "JPEG")[:-1]
+    with FaultServer(reply(200, json.dumps(message(content=base64.b64encode(cut).decode())).encode())) as server:
+        client = build_client(server, store=WanStore())
+        assert generate(client, "a fox").images[0].read() == cut
+        assert generate(client, ImageRequest(prompt="make it blue", images=(cut,))).images
+        assert len(server.posts) == 2
