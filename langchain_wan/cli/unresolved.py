@@ -53,7 +53,7 @@ def print_steps_to_settle(operations: Sequence[str], folder: Path, then: str = "
         err.print(f"Check the account, then settle the call: {_name_steps(operations[0], folder)}. {then}".rstrip())
     elif operations:
         steps = f"{_name_steps('--all', folder)}. To settle one, put its id in place of --all."
-        err.print(f"Check the account, then settle all {len(operations)} calls: {steps} {then}".rstrip())
+        err.print(f"Check the account, then settle the {len(operations)} calls: {steps} {then}".rstrip())
 
 
 def _name_steps(operation: str, folder: Path) -> str:

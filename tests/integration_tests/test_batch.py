@@ -321,6 +321,6 @@ def test_fifty_prompts_killed_half_way_and_started_again_are_fifty_posts(tmp_pat
     assert {entry.state for entry in uncertain} <= {"uncertain"}
     named = re.findall(r"line \d+: .*interrupted.*`langchain-wan resolve (\S+) --not-charged`", second.stderr)
     assert sorted(named) == sorted(entry.operation_id for entry in uncertain)
-    assert "settle all 8 calls: `langchain-wan resolve --all --not-charged`" in second.stderr
+    assert "settle the 8 calls: `langchain-wan resolve --all --not-charged`" in second.stderr
     assert second.returncode == 1
     assert [entry.state for entry in store.history()].count("done") == 42

@@ -183,7 +183,7 @@ def test_the_second_abandons_it_and_prints_each_id_with_what_it_means(
         assert {operation for _, *ids in abandoned for operation in ids} == {
             entry.operation_id for entry in store.unfinished()
         }
-        assert "settle all 2 calls: " in command.text
+        assert "settle the 2 calls: " in command.text
         assert "0 already done, 1 new, $0.03 this run, $0.03 in all; 2 failed; 5 not started:" in command.summary
         assert "resolve --all --not-charged --out 'my images'" in command.text
         assert "Traceback" not in command.text
