@@ -6,16 +6,24 @@ import threading
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
-from typing import Any, NoReturn, Self
+from typing import Any, NamedTuple, NoReturn, Self
 
 import langchain_wan
 from langchain_wan._services.catalog import price_usd
 from langchain_wan._storage.ledger import Ledger
-from langchain_wan._storage.money import NANO
+from langchain_wan._storage.money import NANO, to_usd
 from langchain_wan._storage.operations import Limit
 from langchain_wan.errors import BudgetExceededError, WanConfigurationError
 
-__all__ = ["Budget", "Reservation", "over_budget", "price_usd"]
+__all__ = ["Budget", "Reservation", "price_usd"]
+
+
+class Counted(NamedTuple):
+    """What a budget has counted: dollars spent and reserved, and images of both."""
+
+    spent: Decimal
+    reserved: Decimal
+    images: int
 
 
 @dataclass(frozen=True)
@@ -75,17 +83,17 @@ class Budget:
     @property
     def spent_usd(self) -> Decimal:
         """Dollars charged."""
-        return self._counted()[0]
+        return self._count().spent
 
     @property
     def held_usd(self) -> Decimal:
         """Dollars reserved for calls under way, and for calls whose outcome is unknown."""
-        return self._counted()[1]
+        return self._count().reserved
 
     @property
     def remaining_usd(self) -> Decimal | None:
         """Dollars that may still be spent, never negative; None without a limit in money."""
-        spent, reserved = self._counted()
+        spent, reserved, _ = self._count()
         return None if self.max_usd is None else max(Decimal(0), self.max_usd - spent - reserved)
 
     def limit(self) -> Limit | None:
@@ -108,14 +116,18 @@ class Budget:
             )
         self._ledger, self._service = ledger, service
 
-    def _counted(self) -> tuple[Decimal, Decimal]:
+    def build_refusal(self, usd: Decimal, images: int) -> BudgetExceededError:
+        """Return the error of a call that does not fit."""
+        return _build_refusal(self, usd, images, self._count())
+
+    def _count(self) -> Counted:
         limit = self.limit()
         if limit is None:
             with self._lock:
-                return self._spent, self._reserved
+                return Counted(self._spent, self._reserved, self._images)
         ledger = self._ledger or langchain_wan.WanStore.default()._storage.ledger
-        spent, reserved, _ = ledger.read_spending(limit, self._service)
-        return Decimal(spent) / NANO, Decimal(reserved) / NANO
+        spent, reserved, images = ledger.read_spending(limit, self._service)
+        return Counted(to_usd(spent), to_usd(reserved), images)
 
     def reserve(self, usd: Decimal, images: int) -> Reservation:
         """Reservation what a call may cost at most.
@@ -126,7 +138,7 @@ class Budget:
         with self._lock:
             money_fits = self.max_usd is None or self._spent + self._reserved + usd <= self.max_usd
             if not money_fits or (self.max_images is not None and self._images + images > self.max_images):
-                raise over_budget(usd)
+                raise _build_refusal(self, usd, images, Counted(self._spent, self._reserved, self._images))
             self._reserved += usd
             self._images += images
         return Reservation(usd, images)
@@ -156,9 +168,39 @@ class Budget:
         return f"Budget({', '.join(text for text in limits if not text.endswith('=None'))})"
 
 
-def over_budget(usd: Decimal) -> BudgetExceededError:
-    """Return the error of a call that does not fit; its advice has no figures that a model could play with."""
+def _build_refusal(budget: Budget, usd: Decimal, images: int, counted: Counted) -> BudgetExceededError:
+    """Return the error of a call that does not fit: what is left, and how many images would still fit."""
+    asks, fits = [], [images]
+    if budget.max_usd is not None:
+        left = max(Decimal(0), budget.max_usd - counted.spent - counted.reserved)
+        fits.append(images if usd == 0 else int(left * images / usd))
+        limit, spent, reserved, rest = map(_to_text, (budget.max_usd, counted.spent, counted.reserved, left))
+        asks.append(f"may cost {_to_text(usd)} (limit {limit}: {spent} spent, {reserved} reserved, {rest} left)")
+    if budget.max_images is not None:
+        left_images = max(0, budget.max_images - counted.images)
+        fits.append(left_images)
+        state = f"limit {budget.max_images}: {counted.images} made or reserved, {left_images} left"
+        asks.append(f"makes {_count(images)} ({state})")
+    name = "" if budget.name is None else f" {budget.name!r}"
+    count = min(fits)
     return BudgetExceededError(
-        f"The budget does not allow this call, which may cost ${usd}.",
-        next_step="Raise the budget, or ask for fewer images.",
+        f"The budget{name} does not allow this call, which {' and '.join(asks)}.",
+        next_step=f"Raise the budget, or ask for at most {_count(count)}." if count else "Raise the budget.",
+        advice=_advise(count),
     )
+
+
+def _advise(count: int) -> str:
+    if not count:
+        return "The image budget does not allow another image. Tell the user; do not call again."
+    more = "1 more image" if count == 1 else f"{count} more images"
+    return f"The image budget allows {more}. Call again with n={count}, or tell the user."
+
+
+def _count(images: int) -> str:
+    return f"{images} image{'' if images == 1 else 's'}"
+
+
+def _to_text(usd: Decimal) -> str:
+    """Return dollars with at least two decimals."""
+    return f"${usd:.2f}" if usd == round(usd, 2) else f"${usd.normalize():f}"

@@ -65,6 +65,7 @@ class WanError(ToolException, ModelError, RuntimeError):
     """
 
     is_retryable: bool = False
+    is_of_call_only: ClassVar[bool] = True  # else it may come where nobody would expect a charge
     default_charged: ClassVar[Charged] = "no"
     default_advice: ClassVar[str] = UNAVAILABLE
 
@@ -105,7 +106,9 @@ class WanError(ToolException, ModelError, RuntimeError):
         return " ".join(sentence for sentence in (self.what, self.money(), next_step) if sentence)
 
     def money(self) -> str:
-        """Return the sentence that says whether money was spent."""
+        """Return the sentence that says whether money was spent; "" where no call was made."""
+        if self.charged == "no" and self.operation_id is None and not self.is_of_call_only:
+            return ""
         amount = "" if self.max_cost_usd is None else f" (${self.max_cost_usd})"
         return {
             "no": "Nothing was charged.",
@@ -159,12 +162,15 @@ class InvalidImageRequestError(WanError):
 
 
 class ImageReferenceError(WanError):
-    """An input image was refused or could not be read; nothing was sent.
+    """An image was refused or could not be read; nothing was sent.
+
+    Outside of a paid call, such as in `WanStore.add`, the text says nothing of charges.
 
     Attributes:
         reason: A short word for code: `"unknown"`, `"refused"`, `"unreadable"`, `"too_large"`, ...
     """
 
+    is_of_call_only = False
     default_advice = "One of `images` can't be used. Use the ids or names of images in this conversation."
 
     def __init__(self, what: str, *, reason: str = "refused", **kwargs: Any) -> None:
@@ -290,11 +296,12 @@ class PaidButNotRetrievedError(WanError):
 
 
 class StoreError(WanError):
-    """The image store could not read or write; outside of a paid call the text says nothing of charges."""
+    """The image store could not read or write, or does not have what was asked for.
 
-    def money(self) -> str:
-        """Return the sentence that says whether money was spent; "" where no call was made."""
-        return "" if self.operation_id is None and self.charged == "no" else super().money()
+    Outside of a paid call the text says nothing of charges.
+    """
+
+    is_of_call_only = False
 
 
 class WanConfigurationError(ValueError):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_wan._media import html
 from langchain_wan._storage.states import State
+from langchain_wan._text.control_characters import escape_line
 
 if TYPE_CHECKING:
     from langchain_wan.models import GeneratedImage
@@ -51,7 +52,7 @@ class Lineage:
             return "(stored)"
         prompt = " ".join(self.prompt.split())
         prompt = prompt if len(prompt) <= LONGEST_PROMPT else f"{prompt[: LONGEST_PROMPT - 3]}..."
-        return f"{prompt} ({self._price()})"
+        return escape_line(f"{prompt} ({self._price()})")
 
     def _price(self) -> str:
         return f"{self.model}, ${(self.cost_usd or Decimal(0)).normalize():f}"

@@ -21,6 +21,7 @@ from langchain_wan._concurrency.executor import in_thread
 from langchain_wan._media import decode, encode, files, formats, html
 from langchain_wan._storage.money import per_image
 from langchain_wan._storage.values import ByteSource, Dollars, Moment
+from langchain_wan._text.control_characters import escape_line
 from langchain_wan.errors import StoreError, WanConfigurationError
 from langchain_wan.requests import ImageRequest
 
@@ -269,7 +270,7 @@ class ImageResult(BaseModel):
         return f"{self._count()}, ${self.cost_usd.normalize():f}{': ' if images else ''}{images}{missing}"
 
     def _count(self) -> str:
-        return f"{len(self.images)} image{'' if len(self.images) == 1 else 's'} by {self.model}"
+        return f"{len(self.images)} image{'' if len(self.images) == 1 else 's'} by {escape_line(self.model)}"
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write each image into a folder, named by its id, and return the paths; the folder is created.
@@ -302,7 +303,7 @@ class ImageResult(BaseModel):
         """
         lines = [f"{self._count()}, ${self.cost_usd.normalize():f}." if cost else f"{self._count()}."]
         for image in self.images:
-            link = f" {image.url}" if url and image.url else ""
+            link = f" {escape_line(image.url)}" if url and image.url else ""
             lines.append(f"{image.id} {image.width}x{image.height}{link}")
         if self.failures:
             lines.append(f"{len(self.failures)} more made and charged, but not downloaded yet.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import re
@@ -142,12 +143,41 @@ class ImageRequest(BaseModel):
 
 
 def invalid_request(error: ValidationError) -> InvalidImageRequestError:
-    """Return the error that says in one line what is wrong with a request, without quoting it."""
-    problems = "; ".join(
-        f"{'.'.join(str(part) for part in problem['loc']) or 'request'}: {problem['msg'].removeprefix('Value error, ')}"
-        for problem in error.errors(include_url=False, include_input=False, include_context=False)[:5]
-    )
+    """Return the error that says in one line what is wrong with a request.
+
+    It quotes only short values of the parameters that have few: a prompt or an image may be long, or private.
+    """
+    problems = "; ".join(_describe(problem, error.title) for problem in error.errors(include_url=False)[:5])
     return InvalidImageRequestError(f"The image request is not valid: {problems}.", advice=f"Not valid: {problems}.")
+
+
+# Instead of pydantic's own words, with the values of its context.
+_SENTENCES = {
+    "missing": "it is missing",
+    "less_than_equal": "at most {le} is accepted",
+    "greater_than_equal": "at least {ge} is accepted",
+    "int_type": "a whole number is expected",
+    "string_type": "text is expected",
+    "bool_type": "true or false is expected",
+    "too_long": "{actual_length} were passed, at most {max_length} are accepted",
+    "string_too_long": "at most {max_length} characters are accepted",
+    "string_too_short": "it is empty",
+    "string_pattern_mismatch": 'accepted values are "1K", "2K", "4K", and width*height in pixels, such as "1280*720"',
+}
+_QUOTED = {"n", "size", "seed"}
+_LONGEST_QUOTE = 40  # characters
+
+
+def _describe(problem: Any, title: str) -> str:
+    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).removeprefix(".")
+    if problem["type"] == "extra_forbidden":
+        known = ImageRequest.model_fields if title == ImageRequest.__name__ else ()
+        near = difflib.get_close_matches(field, known, n=1)
+        return f"{field}: there is no such parameter{f' (did you mean {near[0]}?)' if near else ''}"
+    sentence = _SENTENCES.get(problem["type"], "").format(**problem.get("ctx", {}))
+    value = repr(problem["input"]) if field in _QUOTED and isinstance(problem["input"], str | int | float) else ""
+    got = f"; got {value}" if value and len(value) <= _LONGEST_QUOTE else ""
+    return f"{field or 'request'}: {sentence or problem['msg'].removeprefix('Value error, ')}{got}"
 
 
 @runtime_checkable
@@ -211,7 +241,8 @@ def _as_source(value: Any) -> Any:
         return _from_dict(value)
     if isinstance(value, Path | InlineImage | StoredImage) or is_pil_image(value):
         return value
-    raise ValueError("an image is an id, a URL, a data URI, bytes, a Path, a PIL image or a GeneratedImage")
+    expected = "an image is an id, a URL, a data URI, bytes, a Path, a PIL image or a GeneratedImage"
+    raise ValueError(f"{expected}; got {type(value).__name__}")
 
 
 def _from_dict(value: dict[str, Any]) -> Any:

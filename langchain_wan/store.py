@@ -18,7 +18,7 @@ from langchain_wan._storage.operations import Operation
 from langchain_wan._storage.sources import name_source, read_source
 from langchain_wan._storage.states import OPEN_STATES, RESUMABLE_STATES, STATES, UNRESOLVED_STATES
 from langchain_wan._storage.storage import Storage
-from langchain_wan.errors import ImageReferenceError, WanConfigurationError
+from langchain_wan.errors import ImageReferenceError, StoreError, WanConfigurationError
 from langchain_wan.history import HistoryEntry, Lineage
 from langchain_wan.models import GeneratedImage
 from langchain_wan.requests import ImageSource
@@ -186,10 +186,13 @@ class WanStore:
         """Return an image with the images that it was made from, and theirs.
 
         Raises:
-            KeyError: This view does not know the image.
+            StoreError: This view does not know the image.
         """
         if self.get(image_id) is None:
-            raise KeyError(image_id)
+            raise StoreError(
+                f"No image {str(image_id)!r} in this store.",
+                next_step="history() lists the images of its operations.",
+            )
         return self._lineage(image_id, ())
 
     async def alineage(self, image_id: str) -> Lineage:

@@ -225,9 +225,15 @@ class WanImageTool(WanSettings, BaseTool):
             "images": len(images) > self.max_references,
             **{name: name not in self.expose for name in parameters},
         }
-        refused = ", ".join(name for name, is_wrong in is_refused.items() if is_wrong)
+        limits = {"model": f"one of {', '.join(self.models)}", "n": f"at most {self.max_n}"}
+        limits["images"] = f"at most {self.max_references}"
+        refused = [
+            f"{name}: {limits.get(name, 'it is not a parameter of this tool')}"
+            for name, is_wrong in is_refused.items()
+            if is_wrong
+        ]
         if refused:
-            text = f"This tool does not allow this value of {refused}."
+            text = f"This tool does not allow these arguments: {'; '.join(refused)}."
             raise InvalidImageRequestError(text, advice=text)
         chosen = {name: value for name, value in parameters.items() if value is not None}
         fields = {**self.defaults, **chosen, "prompt": prompt, "images": tuple(images), "n": n, "model": model}

@@ -115,8 +115,9 @@ def _build_sending(job: Job, images: list[references.Reference], *, as_urls: boo
     if urls is None and is_auto:
         urls = references.to_wire(images, as_urls=False, now=now)
     if urls is None:
+        missing = [image.label for image in images if image.usable_url(now) is None]
         raise ImageReferenceError(
-            "An input image has no URL that the service could still fetch.",
+            f"There is no URL that the service could still fetch of {', '.join(missing)}.",
             reason="no_url",
             next_step='Set send_references="auto", or an on_image function that returns durable URLs.',
         )
@@ -154,8 +155,9 @@ def _find_failure(job: Job, outcome: Outcome) -> WanError | None:
         return NotSentError(text, next_step="Check the network and base_url.")
     if isinstance(outcome, Lost):
         error_type = PaymentUncertainError if outcome.received is None else UnreadableAnswerError
+        late = f"the timeout of {job.settings.timeout:g} s ended it (setting `timeout`)"
         return error_type(
-            f"The request was sent, but the response was incomplete: {outcome.reason}.",
+            f"The request was sent, but the response was incomplete: {late if outcome.is_late else outcome.reason}.",
             next_step=BLOCKED_UNTIL_SETTLED,
             stage=outcome.stage,
             max_cost_usd=job.max_cost,

@@ -11,6 +11,7 @@ from langchain_wan._call.job import Job
 from langchain_wan._call.steps import Flow, SendAll, Sleep, Work
 from langchain_wan._concurrency.callbacks import complete
 from langchain_wan._media import data_uri, decode, formats
+from langchain_wan._net.addresses import is_loopback
 from langchain_wan._net.messages import Lost, NotSent, Outcome, Reply
 from langchain_wan._net.signed_urls import find_expiry
 from langchain_wan._services.aisa_chat import read_answer
@@ -22,6 +23,7 @@ from langchain_wan.errors import RESUME_LATER, PaidButNotRetrievedError, StatusE
 from langchain_wan.models import GeneratedImage, ImageFailure, ImageResult
 
 DOWNLOAD_ATTEMPTS = 3
+FOR_THIS_MACHINE = 'set allowed_networks=["127.0.0.0/8", "::1/128"] to fetch from other ports of this machine'
 FIRST_DOWNLOAD_WAIT = 0.5  # seconds before the second attempt; twice that before the third
 
 Delivered: TypeAlias = GeneratedImage | ImageFailure
@@ -138,9 +140,14 @@ def _decode_part(job: Job, index: int, part: ImagePart) -> Delivered:
 
 def _read_download(job: Job, index: int, url: str, outcome: Outcome, *, tolerant: bool) -> Delivered:
     if isinstance(outcome, NotSent):
-        return ImageFailure(index=index, reason=outcome.reason, retryable=outcome.transient)
+        reason = outcome.reason
+        if not outcome.transient and job.endpoint.loopback is not None and is_loopback(url):
+            # Only where the service is on this machine: the URL of any other may be an attempt to reach what is here.
+            reason = f"{reason}; {FOR_THIS_MACHINE}"
+        return ImageFailure(index=index, reason=reason, retryable=outcome.transient)
     if isinstance(outcome, Lost):
-        return ImageFailure(index=index, reason=outcome.reason, retryable=True)
+        late = f"the timeout of {job.settings.download_timeout:g} s ended it (setting `download_timeout`)"
+        return ImageFailure(index=index, reason=late if outcome.is_late else outcome.reason, retryable=True)
     if outcome.status != 200:  # noqa: PLR2004  OK
         # 403, 404 and 410 are what an expired URL answers: it stays so.
         is_transient = outcome.status >= 500 or outcome.status == 429  # noqa: PLR2004

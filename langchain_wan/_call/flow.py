@@ -126,7 +126,7 @@ def _use_existing(job: Job, fingerprint: str, operation: Operation) -> Flow[Imag
     is_same = job.request.operation_id is None or operation.fingerprint == fingerprint
     if not is_same or operation.scope != job.scope:
         raise InvalidImageRequestError(
-            "This operation_id was used with another request.", next_step="Use a new operation_id."
+            f"The operation_id {job.operation_id!r} was used with another request.", next_step="Use a new operation_id."
         )
     ledger = job.ledger
     deadline = job.clock() + job.settings.timeout + job.settings.download_timeout

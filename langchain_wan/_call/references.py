@@ -12,17 +12,19 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from langchain_wan._call.names import ASK_TO_ATTACH, ONLY_A_FILE_ID, UPLOAD, ImageNames
 from langchain_wan._media import decode, encode, formats
 from langchain_wan._media.large_json import Whole
 from langchain_wan._net.addresses import RefusedAddressError, is_well_formed, parse_target
-from langchain_wan._net.messages import NotSent, Outcome, Reply
+from langchain_wan._net.messages import Lost, NotSent, Outcome, Reply
 from langchain_wan._services.inputs import mark_bytes, mark_url
 from langchain_wan._storage.ids import IMAGE_ID, image_id
 from langchain_wan._storage.sources import read_source
 from langchain_wan._storage.storage import Storage
+from langchain_wan._text.control_characters import escape_line
 from langchain_wan.errors import ImageReferenceError, StoreError, WanError
 from langchain_wan.models import GeneratedImage
 from langchain_wan.requests import InlineImage, describe_source
@@ -42,6 +44,7 @@ UNUSABLE_DATA = "it is not an image that can be read"
 NO_DOWNLOAD = "it could not be downloaded"
 
 NEXT_STEP = "Pass an id of this store, a Path, bytes, or a public URL."
+FOR_FILE = "For a file, use Path({name!r})."
 
 _URL_START = re.compile(r"https?://", re.IGNORECASE)
 
@@ -140,7 +143,9 @@ def _find_problem(outcome: Outcome) -> tuple[str, bool] | None:
     """Return why a download has no bytes and whether it stays so, or None."""
     if not isinstance(outcome, Reply):
         lasting = isinstance(outcome, NotSent) and not outcome.transient
-        return f"its URL could not be downloaded: {outcome.reason}", lasting
+        is_late = isinstance(outcome, Lost) and outcome.is_late
+        reason = "it took longer than the setting `download_timeout`" if is_late else outcome.reason
+        return f"its URL could not be downloaded: {reason}", lasting
     if outcome.status == 200:  # noqa: PLR2004  OK
         return None
     lasting = outcome.status < 500 and outcome.status != 429  # noqa: PLR2004  what a server may answer otherwise later
@@ -249,7 +254,9 @@ def _named(name: str, naming: Naming) -> Reference:
     if IMAGE_ID.fullmatch(name):
         return _from_id(name, naming)
     if not _URL_START.match(name) or not is_well_formed(name):
-        raise _refuse(naming, "it is not an id, a data URI or an http(s) URL", "unknown", NOT_A_REFERENCE)
+        next_step = NEXT_STEP if naming.by_model else FOR_FILE.format(name=name.removeprefix("file://"))
+        why = "it is not an id, a data URI or an http(s) URL"
+        raise _refuse(naming, why, "unknown", NOT_A_REFERENCE, next_step=next_step)
     # Models drop the signature of a URL that they copy: the stored bytes are meant, and never expire.
     stored = naming.storage.find_by_url(name)
     if stored is not None and naming.known(stored.id) is not None:
@@ -344,6 +351,9 @@ def _label(index: int, source: Any) -> str:
     name = describe_source(source)
     if UPLOAD.fullmatch(name):
         return name
+    if isinstance(source, Path):
+        path = escape_line(str(source))
+        return f"images[{index}] ({'...' if len(path) > LONGEST_LABEL else ''}{path[-LONGEST_LABEL:]})"
     name = "".join(char for char in name.partition("?")[0] if char.isprintable())
     return f"images[{index}] ({name[:LONGEST_LABEL]}{'...' if len(name) > LONGEST_LABEL else ''})"
 

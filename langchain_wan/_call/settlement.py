@@ -18,7 +18,7 @@ from langchain_wan._net import send
 from langchain_wan._storage.money import to_nano
 from langchain_wan._storage.operations import Claim, ClaimResult, Limit, Operation
 from langchain_wan._text.logs import logger
-from langchain_wan.budget import Budget, over_budget
+from langchain_wan.budget import Budget
 from langchain_wan.errors import (
     BLOCKED_UNTIL_SETTLED,
     BudgetExceededError,
@@ -51,6 +51,8 @@ def claim_operation(job: Job, fingerprint: str) -> Flow[Operation | None]:
         if result.outcome == "claimed":
             job.reached = "claimed"  # here, where a cancelled wait for this thread can't miss it
             _reserve(job, limit)
+        if result.outcome == "over_budget" and job.budget is not None:
+            raise job.budget.build_refusal(job.max_cost, job.request.n)
         return result
 
     try:
@@ -64,8 +66,6 @@ def claim_operation(job: Job, fingerprint: str) -> Flow[Operation | None]:
         raise
     if result.outcome == "claimed":
         return None
-    if result.outcome == "over_budget":
-        raise over_budget(job.max_cost)
     return cast("Operation", result.operation)
 
 

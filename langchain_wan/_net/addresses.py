@@ -108,6 +108,16 @@ def parse_target(
     return Target(scheme, _check_name(host, networks), port)
 
 
+def is_loopback(url: str) -> bool:
+    """Say whether a URL leads to this machine."""
+    match = _URL.fullmatch(url)
+    host = "" if match is None else match["host"].lower().strip("[]")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def is_well_formed(text: str) -> bool:
     """Say whether text can be encoded as UTF-8: a lone surrogate, which JSON can contain, cannot."""
     return _SURROGATE.search(text) is None

@@ -49,11 +49,13 @@ class Lost:
         stage: Where it failed: `"send"`, `"wait"` or `"read"`.
         reason: Why, as the end of a sentence.
         received: The part of a billed answer that arrived; None if nothing did.
+        is_late: Whether the deadline ended it.
     """
 
     stage: str
     reason: str
     received: bytes | None = field(default=None, repr=False)
+    is_late: bool = False
 
 
 Outcome = Reply | NotSent | Lost

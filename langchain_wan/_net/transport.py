@@ -131,7 +131,7 @@ def _read_failure(error: Exception, progress: _Progress) -> Outcome:
     stage = "send" if isinstance(error, httpcore.WriteTimeout | httpcore.WriteError) else progress.stage
     # Only what was paid for is worth keeping.
     received = progress.received.getvalue() if progress.method == "POST" and is_success(progress.status) else None
-    return Lost(stage, _explain_loss(error, progress), received)
+    return Lost(stage, _explain_loss(error, progress), received, is_late=isinstance(error, LATE))
 
 
 def _explain_not_sent(error: Exception) -> NotSent:
@@ -167,7 +167,7 @@ def _find_alert(error: Exception) -> str:
 INVALID = (httpcore.UnsupportedProtocol, httpcore.LocalProtocolError, httpx.InvalidURL, UnicodeError)
 NOT_SENT_REASONS: dict[type[Exception], str] = {
     httpcore.ConnectError: "no connection could be made",
-    httpcore.ConnectTimeout: "connecting took too long",
+    httpcore.ConnectTimeout: f"connecting took longer than {CONNECT_TIMEOUT:g} s",
     httpcore.PoolTimeout: "no connection was free",
     httpcore.ProxyError: "the proxy refused the connection",
     httpcore.ReadTimeout: "the proxy did not answer in time",
@@ -178,6 +178,8 @@ LOST_REASONS: dict[type[Exception], str] = {
     httpcore.ReadTimeout: "it took too long",
     httpcore.WriteTimeout: "it took too long to send",
 }
+
+LATE = (httpcore.ReadTimeout, httpcore.WriteTimeout)
 
 E = TypeVar("E", bound=BaseException)
 

@@ -68,7 +68,7 @@ def read_refusal(reply: Reply, payload: Any) -> StatusError | None:
     if refusal is None:
         return None
     error = refusal.error(
-        f"{refusal.what} ({_quote(reply, body)})",
+        f"{refusal.what.removesuffix('.')} ({_quote(reply, body)}).",
         next_step=refusal.next_step,
         advice=refusal.advice,
         status_code=reply.status,

@@ -17,8 +17,8 @@ def read_source(source: Any) -> bytes:
     """Return the bytes of an image that code passed; strings open no file and no connection.
 
     Raises:
-        ImageFileError: It is not an image.
-        ImageReferenceError: It is not something that could be an image, or a file that can't be read.
+        ImageFileError: It is not an image, or a file that can't be read.
+        ImageReferenceError: It is not something that could be an image.
     """
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source)
@@ -38,9 +38,9 @@ def read_source(source: Any) -> bytes:
 
 
 def name_source(source: Any) -> str:
-    """Return what an error calls an image: the name of its file, its id, or nothing."""
+    """Return what an error calls an image: its file, its id, or nothing."""
     if isinstance(source, Path):
-        return source.name
+        return str(source)
     return source.id if isinstance(source, GeneratedImage) else ""
 
 
@@ -53,6 +53,5 @@ def _read_file(path: Path) -> bytes:
             raise build_size_error(size)
         return path.read_bytes()
     except OSError as error:
-        raise ImageReferenceError(
-            f"{path.name} can't be read: {error.strerror}.", reason="unreadable", next_step="Check its path."
-        ) from error
+        reason = "there is no such file" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
+        raise NotAnImageError(reason, remedy="Check its path.") from error

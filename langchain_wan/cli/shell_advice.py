@@ -15,6 +15,9 @@ _PHRASES = (
     (r" or pass api_key=\.\.\..*", ". To try without a key, run `langchain-wan generate PROMPT --sandbox`."),
     (r", or pass its price: .* an image", ""),
     (r"Wait, lower max_concurrency, or set a rate_limiter", "Wait, or lower --concurrency"),
+    (r" \(setting `\w+`\)", ""),
+    (r"; set allowed_networks=.* of this machine", ""),
+    (r" For a file, use Path\(.*\)\.", ""),
     (r", or set send_references=\"url\"", ""),
     (r"Set send_references=\"auto\", or an on_image function .* URLs\.", "Give the image as a public URL."),
     (

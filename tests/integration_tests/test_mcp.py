@@ -118,7 +118,7 @@ async def test_the_text_of_an_error_is_the_advice(sandbox: Sandbox) -> None:
         refused = await client.call_tool("wan_image", {"prompt": "a fox"})
         unknown = await client.call_tool("wan_image", {"prompt": "a fox", "images": ["img_0000000000000"]})
     assert refused.isError
-    assert find_text(refused).endswith("The image budget does not allow this call. Tell the user; do not call again.")
+    assert find_text(refused).endswith("does not allow another image. Tell the user; do not call again.")
     assert find_text(unknown).endswith(": no image of this conversation has this name.")
 
 

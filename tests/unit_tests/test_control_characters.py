@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import pickle
 import unicodedata
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_wan import WanConfigurationError
+from langchain_wan import ImageResult, Lineage, WanConfigurationError
 from langchain_wan._services.foreign_text import clean_text, make_storable
 from langchain_wan._text.control_characters import escape_line, escape_text, has_control, remove_control
 from langchain_wan._text.logs import logger
@@ -92,6 +93,17 @@ def test_an_error_of_a_store_that_somebody_changed_is_escaped_when_it_is_read() 
 def test_an_operation_id_is_one_line_without_control_characters(name: str) -> None:
     with pytest.raises(InvalidImageRequestError, match="operation_id: an id is one line"):
         build_request({"prompt": "a fox", "operation_id": name})
+
+
+def test_what_is_printed_of_a_result_and_of_a_lineage_holds_no_control_character() -> None:
+    facts = {"id": "img_0000000000000", "mime_type": "image/png", "width": 8, "height": 8, "size_bytes": 1}
+    image = {**facts, "url": "https://x.org/\x1b]0;t\x07", "sha256": "0" * 64}  # a client may post what it likes
+    result = ImageResult.model_validate(
+        {"images": [image], "model": "wan\x1b[2J", "prompt": "\x1b", "cost_usd": "0.03", "operation_id": "\x1b"}
+    )
+    lineage = Lineage("img_0000000000000", None, "\x1b]0;t\x07", "wan", Decimal(0))
+    assert not any(has_control(line) for line in result.describe().splitlines())
+    assert not any(map(has_control, (str(result), repr(result), str(lineage), repr(lineage), lineage._repr_html_())))
 
 
 def test_a_log_holds_no_control_character(caplog: pytest.LogCaptureFixture) -> None:

@@ -101,7 +101,7 @@ def test_only_what_certainly_did_no_work_and_will_pass_is_retryable(kind: type[W
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_error_says_whether_money_was_spent(kind: type[WanError]) -> None:
     error = example(kind, max_cost_usd=Decimal("0.30"))
-    error.operation_id = "one" if kind is StoreError else None
+    error.operation_id = None if kind.is_of_call_only else "one"
     assert error.charged == charged_by_default(kind)
     money = {
         "no": "Nothing was charged.",
@@ -111,8 +111,9 @@ def test_each_error_says_whether_money_was_spent(kind: type[WanError]) -> None:
     assert str(error) == f"Something happened. {money} Do something."
 
 
-def test_a_store_that_is_read_outside_of_a_call_says_nothing_of_charges() -> None:
-    assert str(example(StoreError)) == "Something happened. Do something."
+@pytest.mark.parametrize("kind", [StoreError, ImageReferenceError])
+def test_what_is_read_outside_of_a_call_says_nothing_of_charges(kind: type[WanError]) -> None:
+    assert str(example(kind)) == "Something happened. Do something."
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -133,7 +133,7 @@ def test_a_heic_without_the_extra_names_the_command_that_helps(monkeypatch: pyte
     with pytest.raises(errors.ImageReferenceError) as caught:
         WanStore().add(HEIC)
     assert str(caught.value) == (
-        "This can't be stored: it is a HEIC photo, and pillow-heif is not installed. Nothing was charged. "
+        "This can't be stored: it is a HEIC photo, and pillow-heif is not installed. "
         "Install the extra: pip install 'langchain-wan[heif]'. Or save it as PNG or JPEG."
     )
 

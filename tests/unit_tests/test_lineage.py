@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from langchain_wan import ImageRequest, WanClient, WanStore
+from langchain_wan.errors import StoreError
 from langchain_wan.sandbox.app import Sandbox
 from tests.support.fault_server import FaultServer, answer, reply
 from tests.support.html_fragments import check_fragment
@@ -64,9 +65,9 @@ def test_an_image_costs_its_share_of_the_call_and_a_long_prompt_is_cut(client: W
 
 def test_another_scope_knows_nothing_of_it(client: WanClient) -> None:
     fox = client.generate("a fox").images[0]
-    with pytest.raises(KeyError):
+    with pytest.raises(StoreError, match=f"^No image '{fox.id}' in this store"):
         client.store.scoped("ben").lineage(fox.id)
-    with pytest.raises(KeyError):
+    with pytest.raises(StoreError, match=r"^No image 'img_0000000000000' in this store"):
         client.store.lineage("img_0000000000000")
 
 

@@ -403,7 +403,7 @@ def test_where_the_code_is_a_number_the_type_counts(status: int, kind: str, expe
 def test_a_message_that_is_not_text_is_left_out(message: Any) -> None:
     error = refusal(400, {"error": {"code": "invalid_request", "message": message}})
     assert type(error) is StatusError
-    assert str(error).startswith("The service refused the request. (HTTP 400, invalid_request)")
+    assert str(error).startswith("The service refused the request (HTTP 400, invalid_request)")
 
 
 @pytest.mark.parametrize(
