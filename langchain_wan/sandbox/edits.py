@@ -9,8 +9,24 @@ from random import Random
 
 from PIL import Image, ImageChops, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
 
-from langchain_wan.sandbox.shapes import build_gradient, find_unit, paint_figure, paint_weather
-from langchain_wan.sandbox.words import COLOURS, STYLES, Colour, find_words, mix_colours, read_colours, read_theme
+from langchain_wan.sandbox.shapes import (
+    build_disc,
+    build_gradient,
+    find_unit,
+    paint,
+    paint_figures,
+    paint_weather,
+)
+from langchain_wan.sandbox.words import (
+    COLOURS,
+    STYLES,
+    Colour,
+    Theme,
+    find_words,
+    mix_colours,
+    read_colours,
+    read_theme,
+)
 
 References = Sequence[bytes | None]
 
@@ -57,6 +73,17 @@ def _build_panel(data: bytes | None, size: tuple[int, int]) -> Image.Image:
     return ImageOps.fit(upright, size, centering=(0.5, 0.4))
 
 
+def _vary(image: Image.Image, theme: Theme, random: Random) -> Image.Image:
+    """Move the frame a little and let light fall in somewhere: several edits of one image are several images."""
+    (wide, high), share = image.size, random.uniform(0.965, 0.985)
+    left, top = wide * (1 - share) * random.random(), high * (1 - share) * random.random()
+    image = image.resize(image.size, Image.Resampling.BILINEAR, (left, top, left + wide * share, top + high * share))
+    radius = find_unit(image.size) * 0.3
+    spot = build_disc(wide * random.random(), high * random.uniform(0.1, 0.5), radius)
+    paint(image, [spot], theme.light, opacity=0.24 - 0.24 * theme.night, soft=radius / 2)
+    return image
+
+
 def paint_edit(prompt: str, size: tuple[int, int], references: References, random: Random) -> Image.Image:
     """Lay references side by side with soft seams, then apply what the prompt says; every prompt changes something."""
     canvas, wide, (across, along) = Image.new("RGB", size), size[0] >= size[1], sorted(size)
@@ -70,7 +97,7 @@ def paint_edit(prompt: str, size: tuple[int, int], references: References, rando
         canvas.paste(_build_panel(data, mask.size), (start - seam, 0) if wide else (0, start - seam), mask)
     theme, styles = read_theme(prompt, random), [*find_words(STYLES, prompt).values()]
     styles += [f"201a2c {code} fff8ec" for code in find_words(COLOURS, prompt).values()]
-    added = theme.drawing and re.search(r"\b(add|put|place|insert|include)\b", prompt.lower())
+    added = theme.figures and re.search(r"\b(add|put|place|insert|include)\b", prompt.lower())
     if not (theme.skies or styles or added or len(references) > 1):
         styles = [random.choice(STYLES.splitlines()[:-1]).split(": ")[1]]
     for style in styles:
@@ -81,8 +108,9 @@ def paint_edit(prompt: str, size: tuple[int, int], references: References, rando
         mix_colours(theme.light, theme.horizon, theme.night),
     )
     canvas = _relight(canvas, (theme.top, middle, light), 0.7 if theme.skies else 0.15 if styles else 0.25)
+    canvas = _vary(canvas, theme, random)
     if added:
         side = min(size) * 0.5
-        paint_figure(canvas, theme, complex(size[0] - side, size[1] * 0.94 - side), side)
+        paint_figures(canvas, theme, max(0, size[0] - side * len(theme.figures)), size[0], size[1] * 0.94, side)
     paint_weather(canvas, theme.skies, random)
     return canvas

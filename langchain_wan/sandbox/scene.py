@@ -14,7 +14,7 @@ from langchain_wan.sandbox.shapes import (
     build_gradient,
     find_unit,
     paint,
-    paint_figure,
+    paint_figures,
     paint_weather,
 )
 from langchain_wan.sandbox.words import KINDS, Theme, mix_colours, read_colours, read_theme
@@ -55,7 +55,7 @@ def _paint_sky(theme: Theme, size: tuple[int, int], floor: float, random: Random
     )
     x, y, radius = wide * random.uniform(0.2, 0.8), floor * random.uniform(0.16, 0.36), unit * 0.06
     if not theme.outdoors:
-        x, y, radius = wide / 2, floor * 0.5, min(wide, floor) * (0.37 if theme.drawing else 0.25)
+        x, y, radius = wide / 2, floor * 0.5, min(wide, floor) * (0.37 if theme.figures else 0.25)
     if "storm" not in theme.skies:
         halo = build_disc(x, y, radius * (2.2 if theme.outdoors else 1.2))
         paint(canvas, [halo], theme.light, opacity=0.5, soft=radius * 1.3)
@@ -75,10 +75,11 @@ def _paint_subject(canvas: Image.Image, theme: Theme, base: float, x: float, ran
     for step in range(14 if theme.kinds[-1] == "sea" and "storm" not in theme.skies else 0):
         half, y = unit * (0.018 + 0.006 * step) * random.uniform(0.5, 1.2), base * (0.69 + 0.023 * step)
         paint(canvas, [build_disc(x, y, half, unit * 0.002 / half)], theme.light, opacity=0.75 - 0.04 * step)
-    if theme.drawing:
+    if theme.figures:
         side = min(unit * (0.5 if theme.outdoors else 0.66), wide * 0.85, base * 0.84)
         left = (wide - side) * (0.5 if not theme.outdoors else 0.25 if x > wide / 2 else 0.75)
-        paint_figure(canvas, theme, complex(left, base - side * 0.94), side)
+        edges = (left, left + side) if len(theme.figures) == 1 else (wide * 0.04, wide * 0.96)
+        paint_figures(canvas, theme, *edges, base + side * 0.06, side)
 
 
 def paint_scene(prompt: str, size: tuple[int, int], floor: float, random: Random) -> Image.Image:

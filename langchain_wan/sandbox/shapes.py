@@ -8,7 +8,7 @@ from random import Random
 
 from PIL import Image, ImageDraw, ImageFilter
 
-from langchain_wan.sandbox.words import INKS, WEATHER, Colour, Theme, mix_colours, read_colours
+from langchain_wan.sandbox.words import INKS, WEATHER, Colour, Figure, Theme, mix_colours, read_colours
 
 Shape = Sequence[tuple[float, float]]  # two points are the box of an ellipse, more are a polygon
 
@@ -55,15 +55,30 @@ def paint(canvas: Image.Image, shapes: Sequence[Shape], *inks: Colour, opacity: 
     canvas.paste(build_gradient(mask.size, *inks), (left, top), mask)
 
 
-def paint_figure(canvas: Image.Image, theme: Theme, corner: complex, side: float) -> None:
-    """Draw the figure of a theme into a square."""
+def paint_figures(canvas: Image.Image, theme: Theme, left: float, right: float, base: float, side: float) -> None:
+    """Draw the figures of a theme between two edges, above a base line; many stand in two rows."""
+    count, wide = len(theme.figures), right - left
+    if count > 3:
+        side = min(side, 1.25 * wide / math.ceil(count / 2))
+    elif count > 1:
+        side = min(side, 1.1 * wide / count)
+    rows = [theme.figures] if count <= 3 else [theme.figures[: count // 2], theme.figures[count // 2 :]]
+    for number, row in enumerate(rows):
+        size, lift = (side, 0.0) if number == len(rows) - 1 else (side * 0.8, side * 0.4)
+        for index, figure in enumerate(row):
+            x = left + (right - left) * (index + 0.5) / len(row)
+            paint_figure(canvas, theme, figure, complex(x - size / 2, base - lift - size), size)
+
+
+def paint_figure(canvas: Image.Image, theme: Theme, figure: Figure, corner: complex, side: float) -> None:
+    """Draw a figure into a square."""
     inks = {
-        "a": theme.accent,
-        "d": mix_colours(theme.accent, (25, 15, 45), 0.38),
-        "l": mix_colours(theme.accent, WHITE, 0.5),
+        "a": figure.accent,
+        "d": mix_colours(figure.accent, (25, 15, 45), 0.38),
+        "l": mix_colours(figure.accent, WHITE, 0.5),
     }
     inks |= zip(INKS.split()[::2], read_colours(INKS), strict=True)
-    for shape in theme.drawing.split(";")[1:]:
+    for shape in figure.drawing.split(";")[1:]:
         kind, ink, *pairs = shape.split()
         points = [complex(*map(float, pair.split(","))) for pair in pairs]
         if kind.startswith("box"):  # the ellipse in a box

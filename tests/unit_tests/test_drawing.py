@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from itertools import combinations
+from random import Random
 from statistics import correlation, fmean
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image, ImageChops, ImageOps, ImageStat
 
 from langchain_wan.sandbox.drawing import draw
+from langchain_wan.sandbox.words import COLOURS, FIGURES, GROUNDS, SKIES, STYLES, read_theme
 from tests.support.images import PHOTOGRAPH, encode
 
 pytestmark = pytest.mark.drawn
@@ -170,10 +172,70 @@ def test_an_edit_can_be_mirrored(fox: bytes) -> None:
 
 
 def test_a_figure_can_be_added() -> None:
-    plain, added = (drawn(picture(prompt, references=[PHOTOGRAPH])) for prompt in ("with love", "add a cat at night"))
+    plain, added = (drawn(picture(prompt, references=[PHOTOGRAPH])) for prompt in ("at night", "add a cat at night"))
     assert opened(picture("add a cat", references=[PHOTOGRAPH])).size == (768, 768)
-    assert likeness(plain.crop((0, 0, 300, 300)), added.crop((0, 0, 300, 300))) > 0.5
-    assert likeness(plain.crop((450, 380, 768, 670)), added.crop((450, 380, 768, 670))) < 0.5
+    corner, figure = (0, 0, 340, 340), (450, 380, 768, 670)
+    assert likeness(plain.crop(corner), added.crop(corner)) > likeness(plain.crop(figure), added.crop(figure)) + 0.15
+
+
+@pytest.mark.parametrize(
+    ("prompt", "count"),
+    [
+        ("a fox", 1),
+        ("two foxes", 2),
+        ("foxes", 3),
+        ("3 small owls, and a dog", 4),
+        ("a red fox and two blue cats at night", 3),
+        ("a pair of puppies", 2),
+        ("several lilies", 3),
+        ("women in a boat", 4),
+        ("a dozen boats", 7),
+        ("100 pandas", 9),
+        ("9" * 4_900 + " pandas", 9),
+        ("两只红色的狐狸", 2),
+        ("三只猫和一只狗", 4),
+        ("a foxhole and two of nothing", 0),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_numbers_and_plurals_say_how_many_figures_there_are(prompt: str, count: int) -> None:
+    assert len(read_theme(prompt, Random(1)).figures) == count
+    assert opened(picture(prompt)).size == (768, 768)
+
+
+def test_a_colour_belongs_to_the_noun_that_it_stands_before() -> None:
+    fox, cat = read_theme("a red fox and a blue cat", Random(1)).figures
+    assert fox.accent[0] > fox.accent[2]
+    assert cat.accent[2] > cat.accent[0]
+
+
+def test_two_foxes_are_drawn_side_by_side() -> None:
+    two = drawn(picture("two foxes", seed=3))
+    left, right = two.crop((58, 310, 356, 660)), two.crop((412, 310, 710, 660))
+    assert likeness(left, right) > 0.8
+    assert likeness(left, two.crop((235, 310, 533, 660))) < 0.5
+
+
+def test_it_knows_twice_as_many_words_as_the_two_hundred_that_it_had() -> None:
+    tables = (SKIES, GROUNDS, COLOURS, STYLES, FIGURES)
+    known = {word for table in tables for line in table.splitlines() for word in line.split(": ")[0].split()}
+    assert len(known) >= 400
+
+
+@pytest.mark.parametrize("line", FIGURES.splitlines(), ids=lambda line: line.split(maxsplit=1)[0])
+def test_every_figure_and_its_plural_can_be_drawn(line: str) -> None:
+    word = line.split(maxsplit=1)[0]
+    plain, figure = (drawn(picture(prompt, seed=2)) for prompt in ("x on a sunny day", f"{word} on a sunny day"))
+    assert likeness(plain, figure) < 0.99
+    assert len(read_theme(f"two {word}s", Random(1)).figures) == 2
+
+
+@pytest.mark.parametrize("instruction", [*INSTRUCTIONS, "add a cat", "mirror it", "as an oil painting at night"])
+@pytest.mark.parametrize("flat", [True, False])
+def test_several_edits_of_one_image_differ_visibly(instruction: str, flat: bool, fox: bytes) -> None:
+    parent = encode(Image.new("RGB", (640, 640), "#88b7d5")) if flat else fox
+    edits = [picture(instruction, references=[parent], index=index) for index in range(4)]
+    assert all(difference(first, second) > 0.4 for first, second in combinations(edits, 2))
 
 
 @pytest.mark.parametrize("size", [(1024, 576), (576, 1024)], ids=["wide", "tall"])

@@ -510,6 +510,13 @@ def test_an_edit_is_drawn_from_its_reference(service: Sandbox) -> None:
     assert edits[0] != edits[1]
 
 
+@pytest.mark.parametrize("words", ["make it night", "as an oil painting", "add a cat", "change nothing"])
+def test_several_images_of_one_edit_differ(words: str, service: Sandbox) -> None:
+    flat = image(to_data_uri(encoded()))
+    for seed in (7, ...):
+        assert len(set(pictures(ask(service, flat, text(words), n=3, seed=seed)))) == 3
+
+
 def test_the_url_of_a_result_and_its_bytes_make_the_same_edit(service: Sandbox) -> None:
     (url,) = contents(ask(service, size=SMALL, seed=1))
     png = httpx.get(url).content
