@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from langchain_wan._media import html
+from langchain_wan._storage.money import EXACT
 from langchain_wan._storage.states import State
 from langchain_wan._text.control_characters import escape_line
 
@@ -55,7 +56,7 @@ class Lineage:
         return escape_line(f"{prompt} ({self._price()})")
 
     def _price(self) -> str:
-        return f"{self.model}, ${(self.cost_usd or Decimal(0)).normalize():f}"
+        return f"{self.model}, ${(self.cost_usd or Decimal(0)).normalize(EXACT):f}"
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002  IPython's own
         printer.text(str(self))

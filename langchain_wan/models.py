@@ -10,6 +10,7 @@ import base64
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypedDict, TypeVar, overload
 
@@ -19,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 import langchain_wan
 from langchain_wan._concurrency.executor import in_thread
 from langchain_wan._media import decode, encode, files, formats, html
-from langchain_wan._storage.money import per_image
+from langchain_wan._storage.money import EXACT, per_image
 from langchain_wan._storage.values import ByteSource, Dollars, Moment
 from langchain_wan._text.control_characters import escape_line
 from langchain_wan.errors import StoreError, WanConfigurationError
@@ -267,7 +268,7 @@ class ImageResult(BaseModel):
     def __str__(self) -> str:
         images = ", ".join(f"{image.id} {image.width}x{image.height}" for image in self.images)
         missing = f"; {len(self.failures)} not downloaded" if self.failures else ""
-        return f"{self._count()}, ${self.cost_usd.normalize():f}{': ' if images else ''}{images}{missing}"
+        return f"{self._count()}, ${self.cost_usd.normalize(EXACT):f}{': ' if images else ''}{images}{missing}"
 
     def _count(self) -> str:
         return f"{len(self.images)} image{'' if len(self.images) == 1 else 's'} by {escape_line(self.model)}"
@@ -301,7 +302,7 @@ class ImageResult(BaseModel):
             url: Show the URL of each image that has one.
             cost: Show what was charged.
         """
-        lines = [f"{self._count()}, ${self.cost_usd.normalize():f}." if cost else f"{self._count()}."]
+        lines = [f"{self._count()}, ${self.cost_usd.normalize(EXACT):f}." if cost else f"{self._count()}."]
         for image in self.images:
             link = f" {escape_line(image.url)}" if url and image.url else ""
             lines.append(f"{image.id} {image.width}x{image.height}{link}")
@@ -360,11 +361,11 @@ class ImageResult(BaseModel):
             for image in self.images
             for preview, note in [image._preview(320)]
         ]
-        return html.gallery(self.prompt, cards, f"{self.model} · ${self.cost_usd.normalize():f}")
+        return html.gallery(self.prompt, cards, f"{self.model} · ${self.cost_usd.normalize(EXACT):f}")
 
     @property
     def _cost_per_image(self) -> Decimal:
-        return per_image(self.cost_usd, len(self.images) + len(self.failures)).normalize()
+        return per_image(self.cost_usd, len(self.images) + len(self.failures)).normalize(EXACT)
 
     def _parent_previews(self) -> list[tuple[bytes | None, str]]:
         """Return a small picture, or None, and the id of each input image."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from langchain_wan._call.states import Reached
 from langchain_wan._call.steps import Notify
 from langchain_wan._storage.ledger import Ledger
+from langchain_wan._storage.money import EXACT
 from langchain_wan._storage.storage import Storage
 from langchain_wan.models import WanEvent
 from langchain_wan.requests import ImageRequest
@@ -61,6 +62,7 @@ class Job:
         inputs: The marks of its input images, by which an answer that repeats one is known.
         adjustments: What was changed about the input images, as sentences.
         all_stored: Whether each image that came is in the store, and not in memory only.
+        later: Images of the answer, by index, that another set-up could fetch: a refused address, a missing decoder.
     """
 
     request: ImageRequest
@@ -79,6 +81,7 @@ class Job:
     inputs: list[str] = field(default_factory=list)
     adjustments: list[str] = field(default_factory=list)
     all_stored: bool = True
+    later: set[int] = field(default_factory=set)
 
     @property
     def storage(self) -> Storage:
@@ -104,7 +107,11 @@ class Job:
     @property
     def max_cost(self) -> Decimal:
         """Dollars that the call may cost."""
-        return self.price * self.request.n
+        return self.cost(self.request.n)
+
+    def cost(self, images: int) -> Decimal:
+        """Return the dollars that so many images cost."""
+        return EXACT.multiply(self.price, Decimal(images))
 
     @property
     def raw_name(self) -> str:

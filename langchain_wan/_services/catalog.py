@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from decimal import Decimal
 
+from langchain_wan._storage.money import EXACT
 from langchain_wan.errors import InvalidImageRequestError, WanConfigurationError
 
 # Source: https://aisa.one/docs/guides/pricing/ai-model-pricing-llm-inference, read on PRICES_AS_OF; equal to
@@ -40,7 +41,7 @@ def price_usd(model: str, n: int = 1, *, prices: Mapping[str, Decimal] | None = 
     price = {**PRICES_USD, **(prices or {})}.get(model)
     if price is None:
         raise _unknown_price(model)
-    return price * n
+    return EXACT.multiply(price, Decimal(n))
 
 
 def check_models(models: Iterable[str], prices: Mapping[str, Decimal]) -> None:
