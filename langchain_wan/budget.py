@@ -9,9 +9,10 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple, NoReturn, Self
 
 import langchain_wan
+from langchain_wan._concurrency.forks import current_process
 from langchain_wan._services.catalog import price_usd
 from langchain_wan._storage.ledger import Ledger
-from langchain_wan._storage.money import NANO, to_usd
+from langchain_wan._storage.money import EXACT, floor_nano, to_nano, to_usd
 from langchain_wan._storage.operations import Limit
 from langchain_wan.errors import BudgetExceededError, WanConfigurationError
 
@@ -24,6 +25,10 @@ class Counted(NamedTuple):
     spent: Decimal
     reserved: Decimal
     images: int
+
+
+# What a ledger counts fits into 64 bits.
+MOST_USD, MOST_IMAGES = 1_000_000_000, 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -66,18 +71,22 @@ class Budget:
             raise ValueError("max_usd must be a number of dollars") from None
         if self.max_usd is not None and (not self.max_usd.is_finite() or self.max_usd < 0):
             raise ValueError("max_usd must be a finite number of at least 0")
-        if max_images is not None and (type(max_images) is not int or max_images < 0):
-            raise ValueError("max_images must be a whole number of at least 0")
+        if self.max_usd is not None and self.max_usd > MOST_USD:
+            raise ValueError(f"max_usd must be at most {MOST_USD}")
+        if max_images is not None and (type(max_images) is not int or not 0 <= max_images <= MOST_IMAGES):
+            raise ValueError(f"max_images must be a whole number from 0 to {MOST_IMAGES}")
         if window is not None and (name is None or window <= timedelta(0)):
             raise ValueError("a window must be positive, and needs a named budget, which outlives this process")
+        self._max_nano = None if self.max_usd is None else floor_nano(self.max_usd)
         self.max_images = max_images
         self.name = name
         self.window = window
         self._lock = threading.Lock()
         self._ledger: Ledger | None = None
         self._service: str | None = None
-        self._spent = Decimal(0)
-        self._reserved = Decimal(0)
+        self._process = current_process()
+        self._spent = 0  # billionths of a dollar
+        self._reserved = 0
         self._images = 0
 
     @property
@@ -93,22 +102,27 @@ class Budget:
     @property
     def remaining_usd(self) -> Decimal | None:
         """Dollars that may still be spent, never negative; None without a limit in money."""
-        spent, reserved, _ = self._count()
-        return None if self.max_usd is None else max(Decimal(0), self.max_usd - spent - reserved)
+        return None if self.max_usd is None else _find_left(self.max_usd, self._count())
 
     def limit(self) -> Limit | None:
         """Return a named budget as a ledger checks it; None for an unnamed one, which counts for itself."""
         if self.name is None:
             return None
-        nano = None if self.max_usd is None else int(self.max_usd * NANO)
-        return Limit(self.name, nano, self.max_images, None if self.window is None else self.window.total_seconds())
+        window = None if self.window is None else self.window.total_seconds()
+        return Limit(self.name, self._max_nano, self.max_images, window)
 
     def count_in(self, ledger: Ledger, service: str) -> None:
         """Count a named budget in the ledger of the store that it is used with, as spent at a service.
 
         Raises:
-            WanConfigurationError: It is counted in another store, so that neither would know the whole.
+            WanConfigurationError: It is counted in another store, so that neither would know the whole; or in the
+                memory of the process that this one was forked from.
         """
+        if ledger.is_inherited:
+            raise WanConfigurationError(
+                f"The budget {self.name!r} is counted in memory, and a forked process would count its own. "
+                "Use a WanStore(folder), or build the store in the process that uses it."
+            )
         if self._ledger is not None and not self._ledger.is_same(ledger):
             raise WanConfigurationError(
                 f"The budget {self.name!r} is used with two stores, and would allow its whole amount in each of them. "
@@ -124,30 +138,40 @@ class Budget:
         limit = self.limit()
         if limit is None:
             with self._lock:
-                return Counted(self._spent, self._reserved, self._images)
+                return self._count_here()
         ledger = self._ledger or langchain_wan.WanStore.default()._storage.ledger
         spent, reserved, images = ledger.read_spending(limit, self._service)
         return Counted(to_usd(spent), to_usd(reserved), images)
+
+    def _count_here(self) -> Counted:
+        return Counted(to_usd(self._spent), to_usd(self._reserved), self._images)
 
     def reserve(self, usd: Decimal, images: int) -> Reservation:
         """Reservation what a call may cost at most.
 
         Raises:
             BudgetExceededError: It does not fit.
+            WanConfigurationError: It was made in the process that this one was forked from.
         """
+        if self._process is not current_process():
+            raise WanConfigurationError(
+                "An unnamed Budget counts in the process that made it, and each forked process would spend its whole "
+                "amount. Give it a name and a WanStore(folder), or make it in the process that uses it."
+            )
+        nano = to_nano(usd)
         with self._lock:
-            money_fits = self.max_usd is None or self._spent + self._reserved + usd <= self.max_usd
+            money_fits = self._max_nano is None or self._spent + self._reserved + nano <= self._max_nano
             if not money_fits or (self.max_images is not None and self._images + images > self.max_images):
-                raise _build_refusal(self, usd, images, Counted(self._spent, self._reserved, self._images))
-            self._reserved += usd
+                raise _build_refusal(self, usd, images, self._count_here())
+            self._reserved += nano
             self._images += images
         return Reservation(usd, images)
 
     def settle(self, reservation: Reservation, usd: Decimal, images: int) -> None:
         """Replace a reservation by what was charged, even where that is more."""
         with self._lock:
-            self._reserved -= reservation.usd
-            self._spent += usd
+            self._reserved -= to_nano(reservation.usd)
+            self._spent += to_nano(usd)
             self._images += images - reservation.images
 
     def release(self, reservation: Reservation) -> None:
@@ -172,8 +196,8 @@ def _build_refusal(budget: Budget, usd: Decimal, images: int, counted: Counted) 
     """Return the error of a call that does not fit: what is left, and how many images would still fit."""
     asks, fits = [], [images]
     if budget.max_usd is not None:
-        left = max(Decimal(0), budget.max_usd - counted.spent - counted.reserved)
-        fits.append(images if usd == 0 else int(left * images / usd))
+        left = _find_left(budget.max_usd, counted)
+        fits.append(images if usd == 0 else to_nano(left) * images // to_nano(usd))
         limit, spent, reserved, rest = map(_to_text, (budget.max_usd, counted.spent, counted.reserved, left))
         asks.append(f"may cost {_to_text(usd)} (limit {limit}: {spent} spent, {reserved} reserved, {rest} left)")
     if budget.max_images is not None:
@@ -190,6 +214,10 @@ def _build_refusal(budget: Budget, usd: Decimal, images: int, counted: Counted) 
     )
 
 
+def _find_left(max_usd: Decimal, counted: Counted) -> Decimal:
+    return max(Decimal(0), EXACT.subtract(EXACT.subtract(max_usd, counted.spent), counted.reserved))
+
+
 def _advise(count: int) -> str:
     if not count:
         return "The image budget does not allow another image. Tell the user; do not call again."
@@ -203,4 +231,5 @@ def _count(images: int) -> str:
 
 def _to_text(usd: Decimal) -> str:
     """Return dollars with at least two decimals."""
-    return f"${usd:.2f}" if usd == round(usd, 2) else f"${usd.normalize():f}"
+    cents = EXACT.quantize(usd, Decimal("0.01"))
+    return f"${cents:f}" if usd == cents else f"${EXACT.normalize(usd):f}"

@@ -15,12 +15,13 @@ from langchain_wan._call.drivers import AsyncDriver, Driver
 from langchain_wan._call.flow import generation
 from langchain_wan._call.job import Call, Job
 from langchain_wan._call.reports import Watch, Watcher
-from langchain_wan._call.resumption import resume_unresolved
+from langchain_wan._call.resumption import ANSWERABLE, acquire, resume_operation
 from langchain_wan._call.settlement import give_up
 from langchain_wan._concurrency.executor import in_thread
 from langchain_wan._net.endpoint import Endpoint, parse_base_url
 from langchain_wan._net.messages import Outcome, Reply, WireRequest
 from langchain_wan._services.aisa_chat import BALANCE_PATH, read_balance
+from langchain_wan._storage.money import EXACT
 from langchain_wan._storage.states import UNRESOLVED_STATES
 from langchain_wan._text.logs import logger
 from langchain_wan.errors import NotSentError, WanError
@@ -106,9 +107,9 @@ class WanClient(WanSettings):
         results = []
         for operation in self._resumable():
             try:
-                job = self._resume_job(operation)
-                result = Driver(self, job.endpoint).run(resume_unresolved(job, operation))
-                results += [] if result is None else [result]
+                if acquire(self.store._storage, operation):
+                    job = self._resume_job(operation)
+                    results.append(Driver(self, job.endpoint).run(resume_operation(job, operation)))
             except Exception as error:  # noqa: BLE001  one lost operation must not keep the others from being fetched
                 _warn_not_resumed(operation, error)
         return results
@@ -118,9 +119,9 @@ class WanClient(WanSettings):
         results = []
         for operation in await in_thread(self._resumable):
             try:
-                job = self._resume_job(operation)
-                result = await AsyncDriver(self, job.endpoint).run(resume_unresolved(job, operation))
-                results += [] if result is None else [result]
+                if await in_thread(acquire, self.store._storage, operation):
+                    job = self._resume_job(operation)
+                    results.append(await AsyncDriver(self, job.endpoint).run(resume_operation(job, operation)))
             except Exception as error:  # noqa: BLE001  one lost operation must not keep the others from being fetched
                 _warn_not_resumed(operation, error)
         return results
@@ -154,7 +155,11 @@ class WanClient(WanSettings):
 
     def _resumable(self) -> list[Operation]:
         service, _ = self._read_address()
-        operations = self.store._storage.ledger.operations(states=UNRESOLVED_STATES, scope=self.store.scope or None)
+        ledger, scope = self.store._storage.ledger, self.store.scope or None
+        operations = [
+            *ledger.operations(states=UNRESOLVED_STATES, scope=scope),
+            *ledger.operations(states=ANSWERABLE - UNRESOLVED_STATES, scope=scope),
+        ]
         return [
             operation
             for operation in operations
@@ -193,5 +198,5 @@ def _warn_not_resumed(operation: Operation, error: Exception) -> None:
 
 def _dollars(outcome: Outcome) -> Decimal:
     if isinstance(outcome, Reply):
-        return Decimal(int(read_balance(outcome)["available_balance_micros_usd"])) / MICRO
+        return EXACT.divide(Decimal(int(read_balance(outcome)["available_balance_micros_usd"])), Decimal(MICRO))
     raise NotSentError(f"The balance could not be asked for: {outcome.reason}.", next_step="Check the network.")

@@ -348,5 +348,7 @@ def error_from_json(values: Mapping[str, Any]) -> WanError:
     attributes["_max_cost_usd"] = None if cost is None else Decimal(cost)
     if "text" in values:
         attributes |= {"what": values["text"], "next_step": "", "_fixed_text": values["text"]}
-    error_type: type[WanError] = globals().get(values["type"], WanError)
+    error_type = globals().get(values["type"], WanError)
+    if not (isinstance(error_type, type) and issubclass(error_type, WanError)):
+        raise TypeError(f"{values['type']} is not an error of this package")
     return error_type._restored(attributes)

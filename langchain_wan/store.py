@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 
 from langchain_wan._concurrency.executor import in_thread
 from langchain_wan._media import decode, formats
+from langchain_wan._services.kept_answer import read_kept
 from langchain_wan._storage.money import per_image, to_usd
 from langchain_wan._storage.operations import Operation
 from langchain_wan._storage.sources import name_source, read_source
@@ -146,7 +147,14 @@ class WanStore:
         """Return an operation in the state that its own means, if the process that carried it out is dead."""
         if self._storage.ledger.is_running(operation):
             return operation
-        return replace(operation, state=STATES[operation.state].after_death or operation.state)
+        state = STATES[operation.state].after_death or operation.state
+        if state == "uncertain" and self._is_answered(operation):
+            state = "partial"  # killed before it wrote that down
+        return replace(operation, state=state)
+
+    def _is_answered(self, operation: Operation) -> bool:
+        answer = read_kept(operation.request, self._storage.blobs.raw(operation.raw_name))
+        return answer is not None and not answer.is_too_much(operation.request["n"])
 
     def resolve(self, operation_id: str, outcome: Literal["charged", "not_charged"]) -> None:
         """Settle a call whose outcome was unknown, after a look at the account.
@@ -164,7 +172,7 @@ class WanStore:
         unresolved = [operation for operation in operations if not ledger.is_running(operation)]
         if not unresolved:
             raise ValueError(f"No unresolved operation {operation_id!r} in this store.")
-        for operation in unresolved:
+        for operation in map(self._judge, unresolved):
             self._resolve(operation, charged=outcome == "charged" or operation.state in RESUMABLE_STATES)
 
     def _resolve(self, operation: Operation, *, charged: bool) -> None:
@@ -173,7 +181,10 @@ class WanStore:
             self._storage.ledger.transition(operation.service, operation.id, "charged", cost_nano=cost)
         else:
             self._storage.ledger.transition(operation.service, operation.id, "refused")
-        self._storage.blobs.drop_raw(f"{operation.service} {operation.id}")
+        if (
+            read_kept(operation.request, self._storage.blobs.raw(operation.raw_name)) is None
+        ):  # images that came are never deleted
+            self._storage.blobs.drop_raw(operation.raw_name)
         images = operation.request["n"]
         key = operation.service, operation.id
         self._storage.settle_reservation(key, to_usd(cost) if charged else None, images)
@@ -214,8 +225,7 @@ class WanStore:
         image = self.get(image_id)
         if image is None:
             return False
-        if self._storage.catalog.forget_image(image_id, self.scope):
-            self._storage.blobs.delete(image.sha256)
+        self._storage.delete(image)
         return True
 
     async def adelete(self, image_id: str) -> bool:
@@ -230,6 +240,20 @@ class WanStore:
     async def aprune(self, older_than: timedelta) -> int:
         """Do what `prune` does without blocking the event loop."""
         return await in_thread(self.prune, older_than)
+
+    def backup(self, path: str | os.PathLike[str]) -> None:
+        """Copy the whole store to a new folder, which is a store itself, while programs use it.
+
+        The copy is of one moment. It has all scopes, also where this view has one.
+
+        Raises:
+            StoreError: There is something at the path, or it can't be written; then nothing is left there.
+        """
+        self._storage.back_up(Path(path).absolute())
+
+    async def abackup(self, path: str | os.PathLike[str]) -> None:
+        """Do what `backup` does without blocking the event loop."""
+        await in_thread(self.backup, path)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Return itself: two objects with one ledger would be two truths."""

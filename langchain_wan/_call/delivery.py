@@ -15,11 +15,19 @@ from langchain_wan._net.addresses import is_loopback
 from langchain_wan._net.messages import Lost, NotSent, Outcome, Reply
 from langchain_wan._net.signed_urls import find_expiry
 from langchain_wan._services.aisa_chat import read_answer
-from langchain_wan._services.answer import Answer, ImagePart
+from langchain_wan._services.answer import SURPLUS, Answer, ImagePart
 from langchain_wan._services.inputs import Inputs
 from langchain_wan._storage.money import to_nano
 from langchain_wan._storage.storage import Storage
-from langchain_wan.errors import RESUME_LATER, PaidButNotRetrievedError, StatusError, StoreError, WanError
+from langchain_wan._text.logs import logger
+from langchain_wan.errors import (
+    BLOCKED_UNTIL_SETTLED,
+    RESUME_LATER,
+    PaidButNotRetrievedError,
+    StatusError,
+    StoreError,
+    UnreadableAnswerError,
+)
 from langchain_wan.models import GeneratedImage, ImageFailure, ImageResult
 
 DOWNLOAD_ATTEMPTS = 3
@@ -39,21 +47,20 @@ def record_answer(job: Job, reply: Reply) -> Flow[Answer]:
 
     def save_and_read() -> Answer:
         keep_raw(job, reply.body)
+        try:
+            answer = read_reply(job, reply)
+        except StatusError:
+            job.storage.blobs.drop_raw(job.raw_name)
+            raise
         job.reached = "paid"  # here, where a cancelled wait for this thread can't miss it
         try:
-            job.ledger.transition(*job.key, "paid")
+            job.ledger.transition(*job.key, "paid", own=True)
         except StoreError as error:
             warnings.warn(f"The payment could not be written down: {error.what}", RuntimeWarning, stacklevel=2)
-        try:
-            return read_reply(job, reply)
-        except WanError as error:
-            job.reached = "sending"  # an answer without an image does not say what was billed
-            if isinstance(error, StatusError):
-                job.storage.blobs.drop_raw(job.raw_name)
-            raise
+        return answer
 
     answer: Answer = yield Work(save_and_read)
-    cost = job.price * len(answer.parts)
+    cost = job.cost(len(answer.parts))
     if job.budget is not None and job.reservation is not None:
         job.budget.settle(job.reservation, cost, len(answer.parts))
         job.reservation = None
@@ -62,12 +69,28 @@ def record_answer(job: Job, reply: Reply) -> Flow[Answer]:
 
 
 def read_reply(job: Job, reply: Reply) -> Answer:
-    """Read an answer, knowing what was sent.
+    """Read an answer, knowing what was sent; believe its number of images if it is about what was asked for.
 
     Raises:
-        WanError: It holds no image.
+        UnreadableAnswerError: It holds no image, or far too many; nobody can tell what was billed.
+        StatusError: It is a refusal in spite of its status.
     """
-    return read_answer(reply, max_cost_usd=job.max_cost, inputs=Inputs(job.inputs, job.request.prompt))
+    answer = read_answer(reply, max_cost_usd=job.max_cost, inputs=Inputs(job.inputs, job.request.prompt))
+    asked = job.request.n
+    if not answer.is_too_much(asked):
+        return answer
+    error = UnreadableAnswerError(
+        f"The service answered with {len(answer.parts)} images where {asked} {'was' if asked == 1 else 'were'} asked "
+        f"for; at most {SURPLUS} more are taken.",
+        next_step=f"The raw answer is kept. {BLOCKED_UNTIL_SETTLED}",
+        stage="read",
+        status_code=reply.status,
+        request_id=answer.request_id,
+        operation_id=job.operation_id,
+        max_cost_usd=job.max_cost,
+    )
+    logger.error("%s", error)  # the model is told less than the operator has to know
+    raise error
 
 
 def keep_raw(job: Job, body: bytes) -> None:
@@ -105,7 +128,12 @@ def deliver_images(job: Job, answer: Answer, stored: Mapping[int, GeneratedImage
         urls = {index: url for index, url in urls.items() if _may_come(delivered[index])}
     ordered = [delivered[index] for index in range(len(answer.parts))]
     images = [image for image in ordered if isinstance(image, GeneratedImage)]
-    failures = [image for image in ordered if isinstance(image, ImageFailure)]
+    # What another set-up could open or reach may still come, so that `resume` tries it.
+    failures = [
+        image.model_copy(update={"retryable": True}) if image.index in job.later else image
+        for image in ordered
+        if isinstance(image, ImageFailure)
+    ]
     yield job.notify("stored", images=[image.model_dump(mode="json") for image in images])
     result: ImageResult = yield Work(partial(_finish, job, answer, images, failures))
     return result
@@ -141,6 +169,8 @@ def _decode_part(job: Job, index: int, part: ImagePart) -> Delivered:
 def _read_download(job: Job, index: int, url: str, outcome: Outcome, *, tolerant: bool) -> Delivered:
     if isinstance(outcome, NotSent):
         reason = outcome.reason
+        if not outcome.transient:
+            job.later.add(index)
         if not outcome.transient and job.endpoint.loopback is not None and is_loopback(url):
             # Only where the service is on this machine: the URL of any other may be an attempt to reach what is here.
             reason = f"{reason}; {FOR_THIS_MACHINE}"
@@ -160,6 +190,8 @@ def _keep(job: Job, index: int, data: bytes, url: str | None, *, tolerant: bool 
     try:
         info = decode.inspect(data, tolerant=tolerant)
     except formats.ImageFileError as error:
+        if isinstance(error, formats.UnopenedFormatError):
+            job.later.add(index)
         return ImageFailure(index=index, reason=error.problem, retryable=url is not None)
     expires_at = None if url is None else find_expiry(url)
     try:
@@ -204,7 +236,7 @@ def _finish(job: Job, answer: Answer, images: list[GeneratedImage], failures: li
     state: Literal["done", "partial"] = "partial" if is_open else "done"
     cost, recorded = to_nano(result.cost_usd), result.model_dump(mode="json")
     try:
-        job.ledger.transition(*job.key, state, cost_nano=cost, images=len(answer.parts), result=recorded)
+        job.ledger.transition(*job.key, state, cost_nano=cost, images=len(answer.parts), result=recorded, own=True)
         if state == "done":
             job.storage.blobs.drop_raw(job.raw_name)
     except StoreError as error:
@@ -230,7 +262,7 @@ def _build_result(job: Job, answer: Answer, images: list[GeneratedImage], failur
         failures=failures,
         model=job.model,
         prompt=job.request.prompt,
-        cost_usd=job.price * len(answer.parts),
+        cost_usd=job.cost(len(answer.parts)),
         usage=dict(answer.usage),
         request_id=answer.request_id,
         operation_id=job.operation_id,

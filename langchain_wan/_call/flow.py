@@ -13,20 +13,20 @@ from langchain_wan._call.attempts import send_until_paid
 from langchain_wan._call.delivery import deliver_images, record_answer
 from langchain_wan._call.fingerprint import compute_fingerprint
 from langchain_wan._call.job import Job
-from langchain_wan._call.resumption import resume_operation
+from langchain_wan._call.resumption import ANSWERABLE, acquire, resume_operation
 from langchain_wan._call.settlement import build_interrupted, claim_operation, give_up
 from langchain_wan._call.steps import Flow, SendAll, Sleep, Work
 from langchain_wan._net.messages import Outcome
 from langchain_wan._services.catalog import price_usd
 from langchain_wan._storage.money import to_usd
 from langchain_wan._storage.operations import Operation
+from langchain_wan._storage.rows import load_error
 from langchain_wan._storage.states import RESUMABLE_STATES
 from langchain_wan.errors import (
     InvalidImageRequestError,
     PaidButNotRetrievedError,
     WanError,
     error_facts,
-    error_from_json,
     error_to_json,
 )
 from langchain_wan.models import ImageResult
@@ -138,11 +138,11 @@ def _use_existing(job: Job, fingerprint: str, operation: Operation) -> Flow[Imag
         elif operation.state == "done":
             result: ImageResult = yield Work(partial(job.storage.load_result, operation))
             return result.model_copy(update={"replayed": True})
+        elif operation.state in ANSWERABLE and (yield Work(partial(acquire, job.storage, operation))):
+            result = yield from resume_operation(job, operation)
+            return result.model_copy(update={"replayed": True})
         elif operation.state in RESUMABLE_STATES:
-            acquired = yield Work(partial(ledger.acquire_for_resume, operation.service, operation.id))
-            if acquired:
-                result = yield from resume_operation(job, operation)
-                return result.model_copy(update={"replayed": True})
+            pass  # another worker has just taken it
         elif operation.state == "charged":
             result = yield Work(partial(_load_settled, job, operation))
             return result.model_copy(update={"replayed": True})
@@ -173,4 +173,4 @@ def _load_settled(job: Job, operation: Operation) -> ImageResult:
 
 
 def _build_error(job: Job, operation: Operation) -> WanError:
-    return build_interrupted(job) if operation.error is None else error_from_json(operation.error)
+    return load_error(operation) or build_interrupted(job)

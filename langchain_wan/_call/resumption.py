@@ -2,48 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from decimal import Decimal
+
 from langchain_wan._call.delivery import deliver_images, read_reply
 from langchain_wan._call.job import Job
 from langchain_wan._call.settlement import give_up
 from langchain_wan._call.steps import Flow, Work
 from langchain_wan._net.messages import Reply
-from langchain_wan._storage.money import to_usd
+from langchain_wan._services.kept_answer import may_come, read_kept
+from langchain_wan._storage.money import EXACT, to_usd
 from langchain_wan._storage.operations import Operation
-from langchain_wan._storage.states import RESUMABLE_STATES, UNRESOLVED_STATES
-from langchain_wan.errors import PaidButNotRetrievedError, WanError
+from langchain_wan._storage.states import RESUMABLE_STATES, UNRESOLVED_STATES, State
+from langchain_wan._storage.storage import Storage
+from langchain_wan.errors import PaidButNotRetrievedError
 from langchain_wan.models import GeneratedImage, ImageResult
 
+# States in which a readable answer says more than the state. One that was settled as charged may have an answer too.
+ANSWERABLE: frozenset[State] = UNRESOLVED_STATES | {"charged"}
 
-def resume_unresolved(job: Job, operation: Operation) -> Flow[ImageResult | None]:
-    """Take an operation that nobody carries out, and resume it; return None if somebody does, or nothing can come.
 
-    Where it is unknown what was billed, an answer may have been kept that could not be read, or not in time. It is read
-    again: this version may know more than the one that kept it.
+def acquire(storage: Storage, operation: Operation) -> bool:
+    """Become the one who fetches the images of a billed operation; False if somebody is at it, or nothing can come.
+
+    Where its answer is in the store it was billed, whatever its state says: its process may have been killed before it
+    wrote that down, or the ledger was locked.
 
     Raises:
-        PaidButNotRetrievedError: Nothing could be fetched.
-        UnreadableAnswerError: The raw answer of a paid operation holds no image.
+        StoreError: The store can't be used.
     """
-    is_known = operation.state in RESUMABLE_STATES
-    states = RESUMABLE_STATES if is_known else UNRESOLVED_STATES
-    _adopt(job, operation)
-    if not is_known and not (yield Work(lambda: _has_readable_answer(job))):
-        return None
-    acquired = yield Work(lambda: job.ledger.acquire_for_resume(*job.key, states=states))
-    return (yield from resume_operation(job, operation)) if acquired else None
-
-
-def _has_readable_answer(job: Job) -> bool:
-    raw = job.storage.blobs.raw(job.raw_name)
-    try:
-        return raw is not None and bool(read_reply(job, Reply(200, {}, raw)).parts)
-    except WanError:
-        return False
+    states: Collection[State] = RESUMABLE_STATES
+    if operation.state not in RESUMABLE_STATES:
+        raw = storage.blobs.raw(operation.raw_name) if operation.state in ANSWERABLE else None
+        answer = read_kept(operation.request, raw)
+        if answer is None or answer.is_too_much(operation.request["n"]):
+            return False
+        if operation.state == "charged" and not may_come(answer):  # somebody looked, and closed it
+            return False
+        states = {operation.state}
+    return storage.ledger.acquire_for_resume(operation.service, operation.id, states=states)
 
 
 def _adopt(job: Job, operation: Operation) -> None:
     job.operation_id, job.model = operation.id, operation.request["model"]
-    job.price = to_usd(operation.max_nano) / operation.request["n"]
+    job.price = EXACT.divide(to_usd(operation.max_nano), Decimal(operation.request["n"]))
     job.parents, job.inputs = operation.request["parents"], operation.request.get("inputs", [])
 
 

@@ -22,6 +22,7 @@ from langchain_wan._media.formats import (
     ImageFileError,
     ImageInfo,
     NotAnImageError,
+    UnopenedFormatError,
     build_damage_error,
 )
 from langchain_wan._media.kinds import build_size_error, identify
@@ -325,9 +326,9 @@ def _decode_draft(data: bytes, structure: Structure) -> Image.Image:
 def _build_missing_error(kind: str) -> NotAnImageError:
     if kind == "AVIF":
         remedy = "Install one that does: pip install 'pillow>=11.3'. Or save it as PNG or JPEG."
-        return NotAnImageError("it is an AVIF image, which this Pillow does not read", remedy=remedy, advice=_ASK)
+        return UnopenedFormatError("it is an AVIF image, which this Pillow does not read", remedy=remedy, advice=_ASK)
     remedy = "Install the extra: pip install 'langchain-wan[heif]'. Or save it as PNG or JPEG."
-    return NotAnImageError(f"it is a {kind} photo, and pillow-heif is not installed", remedy=remedy, advice=_ASK)
+    return UnopenedFormatError(f"it is a {kind} photo, and pillow-heif is not installed", remedy=remedy, advice=_ASK)
 
 
 _ASK = "Ask for it as PNG or JPEG."

@@ -39,6 +39,10 @@ class NotAnImageError(ImageFileError):
     """The bytes are not an image that can be read."""
 
 
+class UnopenedFormatError(NotAnImageError):
+    """It is an image of a format that is not opened here: another version, or an extra, may read it."""
+
+
 class UnfitImageError(ImageFileError):
     """The image breaks a rule of the service that can't be fixed without changing what it shows."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from langchain_wan._media.formats import MAX_FILE_BYTES, READABLE, NotAnImageError
+from langchain_wan._media.formats import MAX_FILE_BYTES, READABLE, NotAnImageError, UnopenedFormatError
 
 AS_PNG_OR_JPEG = "Save it as PNG or JPEG."
 _SEARCHED = 1024  # bytes in which the start of a text format is looked for
@@ -55,7 +55,8 @@ def identify(data: bytes) -> str:
     if not data:
         raise NotAnImageError("the file is empty (0 bytes)", remedy="Get the file again.")
     name, remedy = _name_foreign(data)
-    raise NotAnImageError(f"it is {name}, not a {READABLE} image", remedy=remedy)
+    error_type = UnopenedFormatError if remedy == AS_PNG_OR_JPEG else NotAnImageError
+    raise error_type(f"it is {name}, not a {READABLE} image", remedy=remedy)
 
 
 def build_size_error(size: int) -> NotAnImageError:

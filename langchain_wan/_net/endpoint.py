@@ -17,7 +17,7 @@ class Endpoint:
     """The base URL and key of one call, read from the settings when it starts.
 
     Attributes:
-        base_url: Without a slash at its end; also the name of the service in the ledger.
+        base_url: In its normal form; also the name of the service in the ledger.
         api_key: Sent to this base URL only.
         loopback: Host and port of the service if it runs on this machine, else None.
         is_sandbox: Whether the sandbox answers, which charges nothing.
@@ -35,6 +35,8 @@ class Endpoint:
 def parse_base_url(text: str) -> tuple[str, tuple[str, int] | None]:
     """Return the base URL in its normal form, and host and port if it names this machine.
 
+    One service has one name: host in lower-case ASCII, no default port, no dot after the host, no slash at the end.
+
     Raises:
         WanConfigurationError: It is not such a URL, or would send the key unencrypted to another machine.
     """
@@ -43,7 +45,7 @@ def parse_base_url(text: str) -> tuple[str, tuple[str, int] | None]:
     )
     try:
         parts = urlsplit(text.strip())
-        host, port = parts.hostname, parts.port
+        host, port = _normalise_host(parts.hostname or ""), parts.port
     except ValueError:
         raise problem from None
     has_only_host_and_path = (
@@ -59,9 +61,20 @@ def parse_base_url(text: str) -> tuple[str, tuple[str, int] | None]:
     loopback = is_loopback(host)
     if parts.scheme == "http" and not loopback:
         raise problem  # the key would be sent unencrypted
-    base_url = f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
     default_port = 443 if parts.scheme == "https" else 80
+    shown_host = f"[{host}]" if ":" in host else host
+    shown_port = "" if port in {None, default_port} else f":{port}"
+    base_url = f"{parts.scheme}://{shown_host}{shown_port}{parts.path.rstrip('/')}"
     return base_url, (host, port or default_port) if loopback else None
+
+
+def _normalise_host(host: str) -> str:
+    import idna  # as the HTTP client does (IDNA 2008): Python's own codec reads some names differently
+
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return (host if host.isascii() else idna.encode(host).decode()).lower().rstrip(".")
 
 
 def is_loopback(host: str) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MAX_NOTES = 20
+SURPLUS = 3  # images more than were asked for that are taken and billed: a service that ignores `n` makes four
 
 
 @dataclass(frozen=True)
@@ -44,3 +45,7 @@ class Answer:
     def __post_init__(self) -> None:
         """Keep as many notes as a person reads; each is short already."""
         object.__setattr__(self, "notes", self.notes[:MAX_NOTES])
+
+    def is_too_much(self, asked: int) -> bool:
+        """Say whether it has so many more images than were asked for that it can't be believed."""
+        return len(self.parts) > asked + SURPLUS

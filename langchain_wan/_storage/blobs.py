@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -22,6 +23,7 @@ from typing import Any
 from langchain_wan._concurrency.forks import lock_across_forks
 from langchain_wan.errors import StoreError
 
+DIGEST = re.compile(r"[0-9a-f]{64}")
 MEMORY_CAP = 256 * 2**20
 ORPHAN_AGE = 86_400  # seconds
 ROOM_FOR_AN_IMAGE = 64 * 2**20  # bytes: its raw answer in base64 and the image itself, at 4K
@@ -90,6 +92,10 @@ class MemoryBlobs:
                 stacklevel=2,
             )
 
+    def has(self, sha256: str) -> bool:
+        """Say whether the bytes are here."""
+        return sha256 in self._alive
+
     def read(self, sha256: str) -> bytes | None:
         """Return the bytes, or None if they are not here."""
         pinned = self._alive.get(sha256)
@@ -124,6 +130,15 @@ class MemoryBlobs:
         """Forget a raw answer."""
         self._raw.pop(name, None)
 
+    def copy_to(self, target: DiskBlobs) -> None:
+        """Write all that is here to a folder."""
+        with self._lock:
+            images, answers = list(self._alive.items()), list(self._raw.items())
+        for sha256, pinned in images:
+            target.write(sha256, pinned.data)
+        for name, body in answers:
+            target.keep_raw(name, body)
+
 
 class DiskBlobs:
     """Bytes in a folder: `blobs/ab/<sha256>` and `raw/<sha256 of the operation's name>`, readable by the owner only."""
@@ -149,10 +164,15 @@ class DiskBlobs:
         """Write bytes; when this returns they are on the disk. Nothing stays in memory."""
         target = self._blob(sha256)
         with _disk_errors():
-            if not target.exists() or target.stat().st_size != len(data):
+            if not _contains(target, data):  # a damaged file is replaced by the right bytes
                 self._folder("blobs", target.parent.name)
                 _write_atomically(target, data)
         return None
+
+    def has(self, sha256: str) -> bool:
+        """Say whether there is a file for these bytes, without reading it."""
+        with _disk_errors():
+            return self._blob(sha256).is_file()
 
     def read(self, sha256: str) -> bytes | None:
         """Return the bytes, or None if they are not here.
@@ -201,6 +221,20 @@ class DiskBlobs:
         with _disk_errors():
             self._raw(name).unlink(missing_ok=True)
 
+    def copy_to(self, target: DiskBlobs) -> None:
+        """Make another folder's files those of this one. A file of bytes that is there already is not copied again."""
+        with _disk_errors():
+            for path in (*self._root.glob("blobs/??/*"), *self._root.glob("raw/*")):
+                parts = path.relative_to(self._root).parts
+                copy = target._root.joinpath(*parts)
+                if DIGEST.fullmatch(path.name) and (parts[0] == "raw" or not copy.exists()):
+                    target._folder(*parts[:-1])
+                    with suppress(FileNotFoundError):  # deleted meanwhile
+                        _write_atomically(copy, path.read_bytes())
+            for copy in target._root.glob("raw/*"):
+                if not (self._root / "raw" / copy.name).exists():
+                    copy.unlink()
+
     def _folder(self, *parts: str) -> Path:
         folder = self._root
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -210,10 +244,12 @@ class DiskBlobs:
         return folder
 
     def _blob(self, sha256: str) -> Path:
+        if DIGEST.fullmatch(sha256) is None:  # it may come from a damaged row, and would name any file
+            raise StoreError(f"{sha256[:80]!r} is not the SHA-256 of an image.", next_step="Restore it from a backup.")
         return self._root / "blobs" / sha256[:2] / sha256
 
     def _raw(self, name: str) -> Path:
-        return self._root / "raw" / hashlib.sha256(name.encode()).hexdigest()
+        return self._root / "raw" / name_raw(name)
 
     def _sweep(self) -> None:
         if self._swept:
@@ -224,6 +260,18 @@ class DiskBlobs:
                 with suppress(FileNotFoundError):
                     if time.time() - orphan.stat().st_mtime > ORPHAN_AGE:
                         orphan.unlink()
+
+
+def name_raw(name: str) -> str:
+    """Return the name of the file that has the raw answer of an operation."""
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _contains(path: Path, data: bytes) -> bool:
+    try:
+        return path.stat().st_size == len(data) and path.read_bytes() == data
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from langchain_wan._net.signed_urls import same_url
@@ -17,17 +19,32 @@ _IMAGES = (
 
 
 class Catalog:
-    """The images and names of a database."""
+    """The images and names of a database.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        transaction: How it writes; None means the database's own transactions.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        transaction: Callable[[], AbstractContextManager[sqlite3.Connection]] | None = None,
+    ) -> None:
         self._database = database
+        self._transaction = transaction or database.transaction
 
-    def add_image(self, image_id: str, facts: Mapping[str, Any], scope: str) -> None:
-        """Record an image, and that a scope knows it by its id and URL; a newer URL replaces the older one."""
+    def add_image(
+        self, image_id: str, facts: Mapping[str, Any], scope: str, ensure: Callable[[], object] | None = None
+    ) -> None:
+        """Record an image, and that a scope knows it by its id and URL; a newer URL replaces the older one.
+
+        Args:
+            ensure: Called within the transaction: it stores the bytes if somebody has just deleted them.
+        """
         now = time.time()
         of_bytes = {name: value for name, value in facts.items() if name not in _OF_A_SCOPE}
         of_scope = [facts.get(name) for name in _OF_A_SCOPE]
-        with self._database.transaction() as connection:
+        with self._transaction() as connection:
             connection.execute("INSERT OR IGNORE INTO images VALUES (?,?,?)", (image_id, json.dumps(of_bytes), now))
             connection.execute(
                 "INSERT INTO names VALUES (?,?,?,?,?,?) ON CONFLICT (scope, name) DO UPDATE SET"
@@ -35,6 +52,8 @@ class Catalog:
                 " expires_at = CASE WHEN excluded.url IS NULL THEN expires_at ELSE excluded.expires_at END",
                 (scope, image_id, image_id, now, *of_scope),
             )
+            if ensure is not None:
+                ensure()
 
     def image(self, image_id: str, scope: str) -> dict[str, Any] | None:
         """Return what is recorded of an image that a scope knows, or None; the scope `""` knows every image."""
@@ -52,16 +71,20 @@ class Catalog:
         meant = same_url(url, [(facts["url"], facts["id"]) for facts in rows])
         return next((facts for facts in rows if facts["id"] == meant), None)
 
-    def forget_image(self, image_id: str, scope: str) -> bool:
-        """Forget that a scope knows an image, `""` meaning every scope; say whether nobody knows it any more."""
-        with self._database.transaction() as connection:
+    def forget_image(self, image_id: str, scope: str, delete: Callable[[], object]) -> None:
+        """Forget that a scope knows an image, `""` meaning every scope.
+
+        Args:
+            delete: Called within the transaction if nobody knows the image any more, to delete its bytes.
+        """
+        with self._transaction() as connection:
             connection.execute(
                 "DELETE FROM names WHERE image_id = ? AND (? = '' OR scope = ?)", (image_id, scope, scope)
             )
             known = connection.execute("SELECT 1 FROM names WHERE image_id = ?", (image_id,)).fetchone()
             if known is None:
                 connection.execute("DELETE FROM images WHERE id = ?", (image_id,))
-        return known is None
+                delete()
 
     def images_before(self, moment: float, scope: str) -> list[str]:
         """Return the ids of the images that a scope has known since before a moment."""
@@ -90,12 +113,12 @@ class Catalog:
             "INSERT INTO uploads (thread, number, digest, location, labelled) VALUES (?,?,?,?,?)"
             " ON CONFLICT (thread, number) DO UPDATE SET labelled = max(labelled, excluded.labelled)"
         )
-        with self._database.transaction() as connection:
+        with self._transaction() as connection:
             connection.executemany(statement, [(thread, *row) for row in rows])
 
     def locate_upload(self, thread: str, digest: str, location: str) -> None:
         """Record where an upload is now."""
-        with self._database.transaction() as connection:
+        with self._transaction() as connection:
             connection.execute(
                 "UPDATE uploads SET location = ? WHERE thread = ? AND digest = ?", (location, thread, digest)
             )
@@ -109,13 +132,13 @@ class Catalog:
 
     def begin_conversation(self, thread: str, moment: float) -> None:
         """Forget the uploads of the conversation that had this thread before."""
-        with self._database.transaction() as connection:
+        with self._transaction() as connection:
             connection.execute("DELETE FROM uploads WHERE thread = ?", (thread,))
             connection.execute("INSERT OR REPLACE INTO conversations VALUES (?,?,'[]')", (thread, moment))
 
     def record_seen(self, thread: str, message_ids: Sequence[str]) -> None:
         """Record the messages by which a conversation is recognised."""
-        with self._database.transaction() as connection:
+        with self._transaction() as connection:
             connection.execute(
                 "INSERT INTO conversations VALUES (?, 0, ?) ON CONFLICT (thread) DO UPDATE SET seen = excluded.seen",
                 (thread, json.dumps(list(message_ids))),

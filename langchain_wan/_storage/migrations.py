@@ -6,8 +6,11 @@ step says of states is compared with the table of states by a test.
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
+from pathlib import Path
 
+from langchain_wan._storage.renaming import add_digests, name_services
 from langchain_wan.errors import StoreError
 
 # Format 1: statements that do nothing to a store that has them, since that format was written without steps.
@@ -70,12 +73,22 @@ _FORMAT_3 = (
     "ALTER TABLE numbered_uploads RENAME TO uploads",
     "CREATE TABLE conversations (thread TEXT PRIMARY KEY, started_at REAL NOT NULL, seen TEXT NOT NULL)",
 )
-STEPS = (_FORMAT_1, _FORMAT_2, _FORMAT_3)
+# Format 4: a ledger is known by its UUID and the number of its changes, and a row by its digest.
+_FORMAT_4 = (
+    "CREATE TABLE store (id TEXT NOT NULL, changes INTEGER NOT NULL)",
+    "INSERT INTO store VALUES (lower(hex(randomblob(16))), 0)",
+    "ALTER TABLE operations ADD COLUMN digest TEXT NOT NULL DEFAULT ''",
+    "CREATE INDEX spending_reserved ON spending (service, budget) WHERE held = 1",
+)
+STEPS = (_FORMAT_1, _FORMAT_2, _FORMAT_3, _FORMAT_4)
 FORMAT = len(STEPS)
 
 
-def migrate(connection: sqlite3.Connection) -> None:
+def migrate(connection: sqlite3.Connection, folder: Path | None) -> None:
     """Bring a database to the newest format, in one transaction; one that has it is only read.
+
+    Args:
+        folder: The store's; None for memory.
 
     Raises:
         StoreError: It was written by a newer version.
@@ -84,9 +97,14 @@ def migrate(connection: sqlite3.Connection) -> None:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for step in STEPS[_read_format(connection) :]:  # another process may have been faster
-            for statement in step:
+        for number in range(_read_format(connection), FORMAT):  # another process may have been faster
+            for statement in STEPS[number]:
                 connection.execute(statement)
+            if number == 3:  # noqa: PLR2004  from format 3 to 4
+                name_services(connection, folder)
+                add_digests(connection)
+                if folder is not None:  # a lock for each process that ever ran
+                    shutil.rmtree(folder / "owners", ignore_errors=True)
         connection.execute(f"PRAGMA user_version={FORMAT}")
         connection.execute("COMMIT")
     except BaseException:

@@ -62,6 +62,11 @@ class Operation:
     error: dict[str, Any] | None = field(repr=False, default=None)
     result: dict[str, Any] | None = field(repr=False, default=None)
 
+    @property
+    def raw_name(self) -> str:
+        """The name under which its raw answer is kept."""
+        return f"{self.service} {self.id}"
+
 
 @dataclass(frozen=True)
 class ClaimResult:

@@ -10,12 +10,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from pydantic import ValidationError
+
 from langchain_wan._concurrency.executor import in_thread
-from langchain_wan._storage.blobs import DiskBlobs, MemoryBlobs
+from langchain_wan._concurrency.forks import current_process
+from langchain_wan._storage.backup import back_up
+from langchain_wan._storage.blobs import DIGEST, DiskBlobs, MemoryBlobs
 from langchain_wan._storage.catalog import Catalog
 from langchain_wan._storage.ids import IMAGE_ID, image_id
 from langchain_wan._storage.ledger import Ledger
+from langchain_wan._storage.rows import build_damaged
 from langchain_wan._storage.sqlite import Database
+from langchain_wan.errors import StoreError
 from langchain_wan.models import GeneratedImage, ImageResult
 
 if TYPE_CHECKING:
@@ -28,6 +34,7 @@ class _Parts:
 
     def __init__(self, location: Path | None) -> None:
         self._location = location
+        self._born_in = current_process()
 
     @cached_property
     def folder(self) -> Path | None:  # absolute, so that it stays the same after a change of the working folder
@@ -38,16 +45,16 @@ class _Parts:
         return MemoryBlobs() if self.folder is None else DiskBlobs(self.folder)
 
     @cached_property
-    def _database(self) -> Database:
-        return Database(None if self.folder is None else self.folder / "ledger.sqlite3")
+    def database(self) -> Database:
+        return Database(None if self.folder is None else self.folder / "ledger.sqlite3", self._born_in)
 
     @cached_property
     def catalog(self) -> Catalog:
-        return Catalog(self._database)
+        return Catalog(self.database, self.ledger.transaction)
 
     @cached_property
     def ledger(self) -> Ledger:
-        return Ledger(self._database, None if self.folder is None else self.folder / "owners")
+        return Ledger(self.database, None if self.folder is None else self.folder / "store.lock")
 
 
 class Storage:
@@ -94,6 +101,7 @@ class Storage:
     ) -> GeneratedImage:
         """Store bytes that were inspected; when this returns, they are where they stay."""
         sha256 = hashlib.sha256(data).hexdigest()
+        self._parts.database.check()  # bytes beside a ledger that is not theirs would be lost
         pinned = self.blobs.write(sha256, data)
         image = GeneratedImage(
             id=image_id(sha256),
@@ -105,12 +113,17 @@ class Storage:
             size_bytes=len(data),
             sha256=sha256,
         )
-        self.record(image)
+        # Who deletes the same bytes at this moment does so before, and they are stored again; or afterwards.
+        self.record(image, ensure=lambda: self.blobs.has(sha256) or self.blobs.write(sha256, data))
         return image.attached(self, pinned)
 
-    def record(self, image: GeneratedImage) -> None:
-        """Write down what is known of an image, and that this scope knows it."""
-        self.catalog.add_image(image.id, image.model_dump(mode="json"), self.scope)
+    def record(self, image: GeneratedImage, ensure: Callable[[], object] | None = None) -> None:
+        """Write down what is known of an image, and that this scope knows it; see `Catalog.add_image`."""
+        self.catalog.add_image(image.id, image.model_dump(mode="json"), self.scope, ensure)
+
+    def delete(self, image: GeneratedImage) -> None:
+        """Forget that this scope knows an image; its bytes too, if nobody knows it any more."""
+        self.catalog.forget_image(image.id, self.scope, lambda: self.blobs.delete(image.sha256))
 
     def get(self, image_id: str) -> GeneratedImage | None:
         """Return an image by its id, or None if this scope does not know it."""
@@ -124,21 +137,34 @@ class Storage:
 
     def read(self, sha256: str) -> bytes | None:
         """Return the bytes with this digest, or None if they are not here."""
-        return self.blobs.read(sha256)
+        return self.blobs.read(sha256) if DIGEST.fullmatch(sha256) else None
 
     async def aread(self, sha256: str) -> bytes | None:
         """Do what `read` does without blocking the event loop."""
         return await in_thread(self.read, sha256)
 
     def load_result(self, operation: Operation) -> ImageResult:
-        """Return the result that was stored with a finished operation."""
-        result = ImageResult.model_validate(operation.result)
+        """Return the result that was stored with a finished operation.
+
+        Raises:
+            StoreError: It is damaged.
+        """
+        try:
+            result = ImageResult.model_validate(operation.result)
+        except ValidationError as error:
+            raise build_damaged(operation.id, operation.service, "its result can't be read") from error
         for image in result.images:
             image.attached(self, self.blobs.pin(image.sha256))
         return result
 
     def _load(self, row: Mapping[str, Any]) -> GeneratedImage:
-        image = GeneratedImage.model_validate(row)
+        try:
+            image = GeneratedImage.model_validate(row)
+        except ValidationError as error:
+            raise StoreError(
+                f"What the image store knows of image {str(row.get('id'))[:80]!r} is damaged.",
+                next_step="Add the image again.",
+            ) from error
         return image.attached(self, self.blobs.pin(image.sha256))
 
     def keep_reservation(self, operation: tuple[str, str], settle: Callable[[Decimal | None, int], None]) -> None:
@@ -150,6 +176,10 @@ class Storage:
         settle = self._reservations.pop(operation, None)
         if settle is not None:
             settle(cost, images)
+
+    def back_up(self, target: Path) -> None:
+        """Copy everything to a new folder; see `back_up`."""
+        back_up(self._parts.database, self.blobs, target)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Return itself: two objects with one ledger would be two truths."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -16,41 +15,13 @@ import pytest
 
 from langchain_wan import ImageRequest, WanStore, errors
 from tests.support.fault_server import KEY, Behaviour, FaultServer, answer, reply, silence
+from tests.support.faults import is_killed_at
 from tests.support.images import data_uri, png
 from tests.support.processes import Program, run_program
 from tests.support.services import build_client
 
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "1"))
 MOST_STEPS = 20
-
-# Runs one generation and kills itself before it carries out step number `at`.
-SCRIPT = """
-import os, signal, sys
-from langchain_wan import ImageRequest, WanStore, WanClient
-from langchain_wan._call.drivers import Driver
-
-url, key, folder, at = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
-real, done = Driver._perform, 0
-
-def perform(self, step):
-    global done
-    if done == at:
-        os.kill(os.getpid(), signal.SIGKILL)
-    done += 1
-    return real(self, step)
-
-Driver._perform = perform
-made = WanClient(base_url=url, api_key=key, store=WanStore(folder))
-made.generate(ImageRequest(prompt="a fox", n=2, operation_id="mine"))
-print(done)
-"""
-
-
-def killed_at(step: int, server: FaultServer, folder: Path) -> bool:
-    """Run the script; say whether it was killed (and not done before)."""
-    done = run_program(SCRIPT, server.url, KEY, folder, step)
-    assert done.returncode in {0, -signal.SIGKILL}, done.stderr
-    return done.returncode != 0
 
 
 def check(server: FaultServer, folder: Path) -> str:
@@ -93,7 +64,7 @@ def test_a_kill_before_any_step_pays_at_most_once(form: str, tmp_path: Path) -> 
                 urls = [f"{server.origin}/a.png", f"{server.origin}/b.png"]
                 shown = urls if form == "urls" else [data_uri("red"), data_uri("blue")]
                 server._script = [reply(200, answer(*shown))]
-                killed = killed_at(step, server, folder)
+                killed = is_killed_at(step, server.url, KEY, folder)
                 ends.append(check(server, folder))
             if not killed:
                 break

@@ -161,7 +161,7 @@ def test_resolving_a_paid_call_keeps_what_was_counted(tmp_path: Path) -> None:
         assert budget.spent_usd == Decimal("0.090")
         with pytest.raises(errors.BudgetExceededError):
             client.generate(ImageRequest(prompt="two", n=2))
-        assert list((tmp_path / "raw").iterdir()) == []
+        assert len(list((tmp_path / "raw").iterdir())) == 1  # an answer with images is never deleted
 
 
 def test_without_a_thread_one_conversation_does_not_know_the_images_of_another() -> None:

@@ -77,6 +77,35 @@ def test_the_fingerprint_of_a_request_is_that_of_format_1(old: Path) -> None:
     assert compute_fingerprint(ImageRequest(prompt="a red fox", size="1K"), "wan2.7-image") == stored
 
 
+OLD_SERVICE = "http://127.0.0.1:18378/v1"
+
+
+@pytest.fixture
+def third(tmp_path: Path) -> Path:
+    """A folder as format 3 wrote it: an edit, lost calls, answers that nobody read, and a service spelled oddly."""
+    return Path(shutil.copytree(SAMPLE.parent / "store_format_3", tmp_path / "store"))
+
+
+def test_a_store_of_format_3_gives_each_service_its_one_name_and_keeps_its_money(third: Path) -> None:
+    store = WanStore(third)
+    services = {entry.operation_id: entry.service for entry in store.history()}
+    assert services == {
+        **dict.fromkeys(("op-done", "op-edit", "op-lost", "op-answered"), OLD_SERVICE),
+        "op-spelled": "https://api.aisa.one/v1",
+    }
+    assert store._storage.blobs.raw("https://api.aisa.one/v1 op-spelled") is not None
+    assert not (third / "owners").exists()
+    limit = Limit("team")
+    assert store._storage.ledger.read_spending(limit) == (60_000_000, 90_000_000, 5)
+    assert store._storage.ledger.read_spending(limit, "https://api.aisa.one/v1") == (0, 30_000_000, 1)
+    assert store._storage.catalog.uploads("t") == [(2, "d", "img_0000000000000", True)]
+    with sqlite3.connect(third / "ledger.sqlite3") as connection:
+        assert {len(digest) for (digest,) in connection.execute("SELECT digest FROM operations")} == {16}
+    connection.close()
+    (uuid,) = (third / "store.id").read_text().split()[:1]
+    assert len(uuid) == 32
+
+
 def test_two_processes_bring_a_store_to_the_newest_format_at_once(old: Path) -> None:
     program = "import sys; from langchain_wan import WanStore; print(len(WanStore(sys.argv[1]).history()))"
     with Program(program, old) as first, Program(program, old) as second:
@@ -204,16 +233,19 @@ WINDOWS = """
 import os, sys, types
 calls = []
 class Locks:
-    LK_NBLCK = 2
-    held = set()
+    LK_NBLCK, LK_UNLCK = 2, 0
+    held = {}
     @classmethod
     def locking(cls, descriptor, mode, length):
-        name = os.stat(descriptor).st_ino
-        if name in cls.held:
+        name = os.stat(descriptor).st_ino, os.lseek(descriptor, 0, os.SEEK_CUR)
+        if mode == cls.LK_UNLCK:
+            del cls.held[name]
+        elif name in cls.held:
             raise OSError("locked")
-        cls.held.add(name)
+        else:
+            cls.held[name] = descriptor
 msvcrt = types.ModuleType("msvcrt")
-msvcrt.LK_NBLCK, msvcrt.locking = Locks.LK_NBLCK, Locks.locking
+msvcrt.LK_NBLCK, msvcrt.LK_UNLCK, msvcrt.locking = Locks.LK_NBLCK, Locks.LK_UNLCK, Locks.locking
 from langchain_wan._storage import storage  # so that everything else is loaded before the system is another one
 for name in [name for name in sys.modules if name.startswith("langchain_wan._storage") or name.endswith(".forks")]:
     del sys.modules[name]
@@ -221,13 +253,13 @@ sys.modules["msvcrt"], sys.modules["fcntl"] = msvcrt, None
 del os.register_at_fork, os.fork
 sys.platform = "win32"
 from langchain_wan._storage import locks, owners, blobs
-descriptor = os.open(sys.argv[1], os.O_CREAT | os.O_RDWR)
-assert locks.try_lock(descriptor) and not locks.try_lock(descriptor)
-owner = owners.Owner(__import__("pathlib").Path(sys.argv[1] + "-owners"))
-assert not owner.is_running("nobody", ("a", "b"))
-name = owner.name
-owner.running.add(("a", "b"))
-assert owner.is_running(name, ("a", "b"))
+path = __import__("pathlib").Path(sys.argv[1])
+first, second = owners.Owner(path), owners.Owner(path)
+assert not second.is_running(("a", "b"))
+assert first.start(("a", "b"))
+assert second.is_running(("a", "b")) and not second.start(("a", "b"))
+first.end(("a", "b"))
+assert not second.is_running(("a", "b")) and second.start(("a", "b"))
 print("works")
 """
 
@@ -292,10 +324,12 @@ def test_the_uploads_of_format_2_keep_their_numbers(tmp_path: Path) -> None:
     WanStore(tmp_path).history()
     with sqlite3.connect(tmp_path / "ledger.sqlite3") as connection:
         connection.executescript(
-            "DROP TABLE uploads; DROP TABLE conversations;"
+            "DROP TABLE uploads; DROP TABLE conversations; DROP TABLE store; DROP INDEX spending_reserved;"
+            "ALTER TABLE operations DROP COLUMN digest;"
             "CREATE TABLE uploads (thread TEXT NOT NULL, digest TEXT NOT NULL, number INTEGER NOT NULL,"
             " place TEXT NOT NULL, PRIMARY KEY (thread, digest));"
             "INSERT INTO uploads VALUES ('t', 'd', 2, 'img_0000000000000'); PRAGMA user_version=2;"
         )
     connection.close()
+    (tmp_path / "store.id").unlink()
     assert WanStore(tmp_path)._storage.catalog.uploads("t") == [(2, "d", "img_0000000000000", False)]

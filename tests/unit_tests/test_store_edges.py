@@ -21,6 +21,8 @@ from langchain_wan._storage.owners import Owner
 from tests.support.claims import claim
 from tests.support.images import data_uri, png
 
+DIGEST = "ab" * 32
+
 
 @pytest.fixture
 def open_umask() -> Iterator[None]:
@@ -143,31 +145,31 @@ def test_a_write_that_fails_leaves_no_file_and_the_next_one_works(
 
     monkeypatch.setattr(os, "fsync", failing)
     with pytest.raises(errors.StoreError, match="No space left"):
-        blobs.write("ab12", b"data")
+        blobs.write(DIGEST, b"data")
     # Written beside its target: a rename is atomic only within a file system.
     assert [Path(place).parent for place in places] == [tmp_path / "blobs" / "ab"]
     assert Path(places[0]).name.startswith(".")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     monkeypatch.undo()
-    blobs.write("ab12", b"data")
-    assert (tmp_path / "blobs" / "ab" / "ab12").read_bytes() == b"data"
+    blobs.write(DIGEST, b"data")
+    assert (tmp_path / "blobs" / "ab" / DIGEST).read_bytes() == b"data"
 
 
 def test_the_text_of_a_damaged_or_full_store_says_what_to_do(tmp_path: Path) -> None:
     blobs = DiskBlobs(tmp_path)
-    blobs.write("ab12", b"data")
-    (tmp_path / "blobs" / "ab" / "ab12").write_bytes(b"other")
+    blobs.write(DIGEST, b"data")
+    (tmp_path / "blobs" / "ab" / DIGEST).write_bytes(b"other")
     text = r"^A stored image is damaged; it was moved aside\. Restore it from a backup\.$"
     with pytest.raises(errors.StoreError, match=text):
-        blobs.read("ab12")
-    assert (tmp_path / "blobs" / "ab" / "ab12.damaged").exists()
+        blobs.read(DIGEST)
+    assert (tmp_path / "blobs" / "ab" / f"{DIGEST}.damaged").exists()
     with pytest.raises(errors.StoreError, match=r"^The image store's disk is full\. Make room on it\.$"):
         blobs.ensure_space(10**9)
 
 
 def test_an_owner_in_memory_is_gone_with_its_process(tmp_path: Path) -> None:
-    assert Owner(None).is_running("somebody", ("service", "one")) is False
-    assert Owner(tmp_path / "owners").is_running("nobody", ("service", "one")) is False
+    assert Owner(None).is_running(("service", "one")) is False
+    assert Owner(tmp_path / "store.lock").is_running(("service", "one")) is False
 
 
 @pytest.mark.parametrize(
@@ -176,7 +178,7 @@ def test_an_owner_in_memory_is_gone_with_its_process(tmp_path: Path) -> None:
         ({}, "a budget needs max_usd, max_images or both"),
         ({"max_usd": "many"}, "max_usd must be a number of dollars"),
         ({"max_usd": -1}, "max_usd must be a finite number of at least 0"),
-        ({"max_images": -1}, "max_images must be a whole number of at least 0"),
+        ({"max_images": -1}, "max_images must be a whole number from 0 to 9223372036854775807"),
     ],
 )
 def test_the_text_of_a_wrong_budget_says_what_is_wrong(arguments: dict[str, object], text: str) -> None:

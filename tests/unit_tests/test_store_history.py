@@ -19,7 +19,7 @@ from langchain_wan._storage.catalog import Catalog
 from langchain_wan._storage.ledger import Ledger
 from langchain_wan._storage.money import to_nano, to_usd
 from langchain_wan._storage.operations import Limit, Operation
-from langchain_wan._storage.owners import Owner, forget_owners
+from langchain_wan._storage.owners import Owner
 from langchain_wan._storage.sqlite import Database
 from langchain_wan.errors import error_from_json, error_to_json
 from tests.support.claims import SERVICE, claim
@@ -340,24 +340,27 @@ def test_a_disk_without_room_is_told_before_paying(tmp_path: Path, monkeypatch: 
 
 
 def test_an_owner_is_told_from_the_dead_by_its_lock(tmp_path: Path) -> None:
-    owner = Owner(tmp_path)
-    owner.running.add(("s", "kept"))
+    owner = Owner(tmp_path / "store.lock")
     name = owner.name
-    assert owner.running == set()
-    owner.running.add(("s", "one"))
+    assert owner.start(("s", "one"))
     assert owner.name == name
-    assert owner.is_running(name, ("s", "one"))
-    assert not owner.is_running(name, ("s", "two"))
-    assert not owner.is_running("nobody", ("s", "one"))
-    assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+    assert owner.is_running(("s", "one"))
+    assert not owner.is_running(("s", "two"))
+    assert stat.S_IMODE((tmp_path / "store.lock").stat().st_mode) == 0o600
     child = os.fork()
     if child == 0:  # pragma: no cover  the child
-        os._exit(0 if owner.is_running(name, ("s", "one")) and owner.name != name else 1)
+        is_seen = owner.is_running(("s", "one")) and not owner.start(("s", "one"))
+        os._exit(0 if is_seen and owner.start(("s", "two")) and owner.name != name else 1)
     assert os.waitpid(child, 0)[1] == 0
-    forget_owners()
-    (tmp_path / "dead").write_text("")
-    assert not owner.is_running("dead", ("s", "one"))
-    assert not (tmp_path / "dead").exists()
+    other = Owner(tmp_path / "store.lock")
+    assert other.is_running(("s", "one"))
+    assert not other.start(("s", "one"))
+    assert not other.is_running(("s", "two"))
+    owner.end(("s", "one"))
+    assert other.start(("s", "one"))
+    assert not owner.start(("s", "one"))
+    other.close()
+    assert owner.start(("s", "one"))
 
 
 def test_a_budget_shows_its_limits() -> None:
