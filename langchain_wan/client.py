@@ -140,7 +140,8 @@ class WanClient(WanSettings):
         """Do what `balance` does without blocking the event loop."""
         endpoint = self.endpoint()
         driver = AsyncDriver(self, endpoint)
-        return _dollars(await driver.send(WireRequest("GET", BALANCE_PATH), BALANCE_TIMEOUT))
+        outcome = await driver.send(WireRequest("GET", BALANCE_PATH), BALANCE_TIMEOUT)
+        return await in_thread(_dollars, outcome)
 
     def _job(self, request: Request, call: Call | None) -> Job:
         fields: Any = {"prompt": request} if isinstance(request, str) else request

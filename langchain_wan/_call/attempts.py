@@ -14,7 +14,7 @@ from langchain_wan._call import lessons, references
 from langchain_wan._call.delivery import keep_raw
 from langchain_wan._call.job import Job
 from langchain_wan._call.steps import Acquire, Flow, Release, Send, Sleep, Work
-from langchain_wan._net.messages import Lost, NotSent, Outcome, Reply, WireRequest
+from langchain_wan._net.messages import Lost, NotSent, Outcome, Reply, WireRequest, is_large, is_success
 from langchain_wan._services.aisa_chat import GENERATION_PATH, generation_request, read_answer
 from langchain_wan.errors import (
     BLOCKED_UNTIL_SETTLED,
@@ -34,7 +34,7 @@ def send_until_paid(job: Job, images: list[references.Reference]) -> Flow[Reply]
     began = job.clock()
     for attempt in count(1):
         outcome = yield from _send(job, request.wire)
-        failure = _find_failure(job, outcome)
+        failure = yield from _judge(job, outcome)
         if failure is None:
             return cast("Reply", outcome)
         if failure.charged == "no":
@@ -149,6 +149,13 @@ def _learn_from_refusal(
     return alternative if len(alternative.urls) == len(images) else None
 
 
+def _judge(job: Job, outcome: Outcome) -> Flow[WanError | None]:
+    if not is_large(outcome) or not isinstance(outcome, Reply) or is_success(outcome.status):  # not worth a thread
+        return _find_failure(job, outcome)
+    failure: WanError | None = yield Work(partial(_find_failure, job, outcome))
+    return failure
+
+
 def _find_failure(job: Job, outcome: Outcome) -> WanError | None:
     if isinstance(outcome, NotSent):
         text = f"The image service could not be reached: {outcome.reason}."
@@ -162,7 +169,7 @@ def _find_failure(job: Job, outcome: Outcome) -> WanError | None:
             stage=outcome.stage,
             max_cost_usd=job.max_cost,
         )
-    if 200 <= outcome.status < 300:  # noqa: PLR2004  the 2xx range
+    if is_success(outcome.status):
         return None
     try:
         read_answer(outcome, max_cost_usd=job.max_cost)

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from langchain_wan._media.large_json import find_long_strings
 from langchain_wan._net.credentials import SecretBytes
+from langchain_wan._net.decoding import ANSWER_CAP, to_plain
 from langchain_wan._net.messages import Lost, Outcome, Reply
 
 MIN_KEY = 8  # characters; a placeholder such as "x" occurs in every text
@@ -41,9 +42,9 @@ class KeyRemoval:
             return outcome
         if isinstance(outcome, Reply):
             headers = {name: self.remove(value.encode()).decode() for name, value in outcome.headers.items()}
-            return replace(outcome, headers=headers, body=self.remove(outcome.body))
+            return replace(outcome, headers=headers, body=self.remove(to_plain(outcome.body, ANSWER_CAP)))
         if isinstance(outcome, Lost) and outcome.received is not None:
-            return replace(outcome, received=self.remove(outcome.received))
+            return replace(outcome, received=self.remove(to_plain(outcome.received, ANSWER_CAP)))
         return outcome
 
     def remove(self, data: bytes) -> bytes:

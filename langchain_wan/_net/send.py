@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from langchain_wan._concurrency.executor import in_thread
+from langchain_wan._net.decoding import ANSWER_CAP, REFUSAL_CAP
 from langchain_wan._net.key_removal import find_key_removal
 from langchain_wan._net.messages import Outcome, WireRequest, is_large, user_agent
 from langchain_wan.errors import WanConfigurationError
@@ -17,9 +18,6 @@ from langchain_wan.errors import WanConfigurationError
 if TYPE_CHECKING:
     from langchain_wan._net.connections import Route
     from langchain_wan._net.endpoint import Endpoint
-
-
-ANSWER_CAP = 256 * 2**20  # bytes; four 4K images in base64 can be more than 100 MB
 
 
 def prepare() -> None:
@@ -35,16 +33,20 @@ def prepare() -> None:
 
 def send(request: WireRequest, endpoint: Endpoint, deadline: float) -> Outcome:
     """Send a request to the service, with the key."""
-    outcome = load_transport().exchange(*_address(request, endpoint, deadline), ANSWER_CAP)
+    outcome = load_transport().exchange(*_address(request, endpoint, deadline), _find_cap(request))
     return find_key_removal(endpoint.api_key).clean(outcome)
 
 
 async def asend(request: WireRequest, endpoint: Endpoint, deadline: float) -> Outcome:
     """Do what `send` does without blocking the event loop."""
     transport = await in_thread(load_transport)
-    outcome = await transport.aexchange(*_address(request, endpoint, deadline), ANSWER_CAP)
+    outcome = await transport.aexchange(*_address(request, endpoint, deadline), _find_cap(request))
     clean = find_key_removal(endpoint.api_key).clean
     return await in_thread(clean, outcome) if is_large(outcome) else clean(outcome)
+
+
+def _find_cap(request: WireRequest) -> int:
+    return ANSWER_CAP if request.method == "POST" else REFUSAL_CAP  # only a paid answer holds images
 
 
 def load_transport() -> Any:

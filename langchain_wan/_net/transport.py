@@ -17,10 +17,11 @@ from typing import Any, TypeAlias, TypeVar
 import httpcore
 import httpx
 
+from langchain_wan._concurrency.executor import in_thread
 from langchain_wan._net.addresses import RefusedAddressError
 from langchain_wan._net.connections import AsyncBackend, Backend, Route
-from langchain_wan._net.decoding import decode_reply
-from langchain_wan._net.messages import Lost, NotSent, Outcome, is_success
+from langchain_wan._net.decoding import REFUSAL_CAP, decode_reply
+from langchain_wan._net.messages import LARGE, Lost, NotSent, Outcome, is_success
 from langchain_wan._net.tls import tls_context
 from langchain_wan.errors import WanConfigurationError
 
@@ -29,7 +30,9 @@ CONNECT_TIMEOUT = 15.0  # seconds for name, connection and TLS handshake each, w
 
 
 def exchange(method: str, url: str, headers: Headers, body: bytes, route: Route, cap: int) -> Outcome:
-    """Send one request on a new connection and read the whole answer, at most `cap` bytes of it.
+    """Send one request on a new connection and read the whole answer, if it is at most `cap` bytes.
+
+    Of an answer that is not a success, the first MiB is read.
 
     No connection is reused: if the server closes a reused one, nobody can tell whether it processed the request.
     Redirects are not followed.
@@ -42,7 +45,8 @@ def exchange(method: str, url: str, headers: Headers, body: bytes, route: Route,
         try:
             progress.start_reading(response)
             for chunk in response.iter_stream():
-                progress.add(chunk)
+                if not progress.add(chunk):
+                    break
         finally:
             response.close()
     except Exception as error:  # noqa: BLE001  whatever it is, it must say whether the request was sent
@@ -62,13 +66,16 @@ async def aexchange(method: str, url: str, headers: Headers, body: bytes, route:
         try:
             progress.start_reading(response)
             async for chunk in response.aiter_stream():
-                progress.add(chunk)
+                if not progress.add(chunk):
+                    break
         finally:
             await response.aclose()
     except Exception as error:  # noqa: BLE001  whatever it is, it must say whether the request was sent
         return _read_failure(error, progress)
     finally:
         _within_exchange.reset(within)
+    if "content-encoding" in _read_headers(response) or progress.received.tell() > LARGE:
+        return await in_thread(_read_reply, response, progress)
     return _read_reply(response, progress)
 
 
@@ -110,10 +117,14 @@ class _Progress:
     def start_reading(self, response: httpcore.Response) -> None:
         self.stage, self.status = "read", response.status
 
-    def add(self, chunk: bytes) -> None:
+    def add(self, chunk: bytes) -> bool:
+        """Take a part of the answer, and say whether the next one is needed."""
         self.received.write(chunk)
+        if not is_success(self.status):
+            return self.received.tell() < REFUSAL_CAP
         if self.received.tell() > self.cap:
             raise _TooLargeError
+        return True
 
 
 class _TooLargeError(Exception):
@@ -121,8 +132,14 @@ class _TooLargeError(Exception):
 
 
 def _read_reply(response: httpcore.Response, progress: _Progress) -> Outcome:
-    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
-    return decode_reply(response.status, headers, progress.received.getvalue(), progress.cap)
+    body = progress.received.getvalue()
+    if not is_success(response.status):
+        body = body[:REFUSAL_CAP]
+    return decode_reply(response.status, _read_headers(response), body, progress.cap)
+
+
+def _read_headers(response: httpcore.Response) -> dict[str, str]:
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
 
 
 def _read_failure(error: Exception, progress: _Progress) -> Outcome:

@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from langchain_wan._media import large_json
-from langchain_wan._net.decoding import GZIP_START, MAX_PACKINGS, UnpackError, unpack_gzip
-from langchain_wan._net.send import ANSWER_CAP
+from langchain_wan._net.decoding import ANSWER_CAP, to_plain
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LONGEST_PREFIX = 1000  # bytes before a JSON value, such as )]}' against script inclusion
@@ -27,7 +26,7 @@ _NOT_TEXT = re.compile(rb"\s*(?:\{|\[\s*[\[{\"]|<(?!https?:|data:|img\b))", re.I
 
 def read_values(body: bytes) -> list[Any]:
     """Return the JSON values of a body; of an event stream, its events merged; of plain text, the text."""
-    body = _to_utf8(_unpack(body))
+    body = to_plain(body, ANSWER_CAP)
     try:
         return [large_json.loads(body)]
     except (ValueError, RecursionError):  # also integers of thousands of digits
@@ -36,28 +35,6 @@ def read_values(body: bytes) -> list[Any]:
     if _EVENT_LINE.match(body):
         return merge_events(_read_events(body))
     return _read_sequence(body) or _read_text(body)
-
-
-def _unpack(body: bytes) -> bytes:
-    """Return a body without the gzip that its headers did not name."""
-    for _ in range(MAX_PACKINGS):
-        if not body.startswith(GZIP_START):
-            break
-        try:
-            body = unpack_gzip(body, ANSWER_CAP)
-        except UnpackError:
-            break
-    return body
-
-
-def _to_utf8(body: bytes) -> bytes:
-    encoding = json.detect_encoding(body)
-    if encoding.startswith("utf-8"):
-        return body
-    try:
-        return body.decode(encoding).encode()
-    except UnicodeDecodeError:
-        return body
 
 
 def _read_sequence(body: bytes) -> list[Any]:

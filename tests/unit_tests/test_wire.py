@@ -1150,8 +1150,10 @@ def test_an_answer_that_cannot_be_decoded_is_kept(encoding: str, body: bytes) ->
     assert isinstance(outcome, Lost)
     assert (outcome.stage, outcome.received) == ("read", body)
     refused = decode_reply(502, {"content-encoding": encoding}, body, 1_000)
-    assert isinstance(refused, Lost)
-    assert refused.received is None
+    if "larger" in outcome.reason:  # of an answer that is not a success, the start is enough
+        assert refused == Reply(502, {"content-encoding": encoding}, b"x" * 1_001)
+    else:
+        assert refused == Lost("read", outcome.reason)
 
 
 # When URLs end
