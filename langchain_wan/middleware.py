@@ -13,7 +13,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AnyMessage, HumanMessage
 from langchain_core.runnables.config import ensure_config
 
-from langchain_wan._concurrency.executor import in_thread
+from langchain_wan._concurrency.executor import in_image_thread
 from langchain_wan._text.logs import logger
 from langchain_wan._tool.conversation import Conversation, find_image_ids
 from langchain_wan._tool.messages import find_newest_human, read_messages
@@ -68,7 +68,7 @@ class WanImageMiddleware(AgentMiddleware[Any, Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any]:
         """Async version of `wrap_model_call`."""
-        return await handler(request.override(messages=await in_thread(self._add_images, request)))
+        return await handler(request.override(messages=await in_image_thread(self._add_images, request)))
 
     def _add_images(self, request: ModelRequest[Any]) -> list[AnyMessage]:
         try:

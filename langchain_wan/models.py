@@ -18,7 +18,7 @@ from langchain_core.messages import HumanMessage, ToolMessage
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 import langchain_wan
-from langchain_wan._concurrency.executor import in_thread
+from langchain_wan._concurrency.executor import in_image_thread, in_thread
 from langchain_wan._media import decode, encode, files, formats, html
 from langchain_wan._storage.money import EXACT, per_image
 from langchain_wan._storage.values import ByteSource, Dollars, Moment
@@ -113,7 +113,7 @@ class GeneratedImage(BaseModel):
 
     async def asave(self, path: str | Path) -> Path:
         """Do what `save` does without blocking the event loop."""
-        return await in_thread(self._written, path, await self.aread())
+        return await in_image_thread(self._written, path, await self.aread())
 
     def to_pil(self) -> Image.Image:
         """Return a Pillow image: upright, in sRGB, of mode L, LA, RGB or RGBA."""

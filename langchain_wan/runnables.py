@@ -12,7 +12,7 @@ from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from langchain_core.runnables.config import merge_configs
 from pydantic import BaseModel, PrivateAttr, ValidationError
 
-from langchain_wan._concurrency.executor import in_thread
+from langchain_wan._concurrency.executor import in_image_thread
 from langchain_wan._media.blocks import find_text, is_image_block
 from langchain_wan._tool.arguments import WanImageInput
 from langchain_wan._tool.call import build_call
@@ -117,7 +117,7 @@ class WanImageGenerator(SafeFallbacks, WanSettings, RunnableSerializable[Generat
         config: RunnableConfig,
         batch: BatchOfCalls | None = None,
     ) -> ImageResult:
-        call = await in_thread(self._build_call, request, batch)
+        call = await in_image_thread(self._build_call, request, batch)
 
         async def on_event(event: WanEvent) -> None:
             if run_manager.handlers:

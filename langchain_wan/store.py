@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from langchain_wan._concurrency.executor import in_thread
+from langchain_wan._concurrency.executor import in_image_thread, in_thread
 from langchain_wan._media import decode, formats
 from langchain_wan._services.kept_answer import read_kept
 from langchain_wan._storage.money import per_image, to_usd
@@ -102,7 +102,7 @@ class WanStore:
 
     async def aadd(self, source: ImageSource, scope: str | None = None) -> GeneratedImage:
         """Do what `add` does without blocking the event loop."""
-        return await in_thread(self.add, source, scope)
+        return await in_image_thread(self.add, source, scope)
 
     def get(self, image_id: str) -> GeneratedImage | None:
         """Return an image by its id, or None if this view does not know it."""

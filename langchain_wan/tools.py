@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from langchain_wan._call.names import ImageNames
-from langchain_wan._concurrency.executor import in_thread
+from langchain_wan._concurrency.executor import in_image_thread, in_thread
 from langchain_wan._services.catalog import check_models
 from langchain_wan._tool.arguments import WanImageInput, read_references
 from langchain_wan._tool.call import build_call
@@ -202,7 +202,7 @@ class WanImageTool(WanSettings, BaseTool):
     ) -> Any:
         with recording_error(run_manager, is_handled=bool(self.handle_tool_error)):
             request = self._build_request(prompt, **arguments)
-            call = await in_thread(self._build_call, request, runtime)
+            call = await in_image_thread(self._build_call, request, runtime)
 
             async def on_event(event: WanEvent) -> None:
                 if run_manager is not None and run_manager.handlers:
@@ -212,7 +212,7 @@ class WanImageTool(WanSettings, BaseTool):
             client = await in_thread(self._build_client)
             result = await client.agenerate(request, on_event=on_event, call=call)
             record_cost(run_manager, result)
-            return await in_thread(self._build_output, result, request, call.conversation)
+            return await in_image_thread(self._build_output, result, request, call.conversation)
 
     def _build_request(
         self, prompt: str, images: Sequence[str] = (), n: int = 1, model: str | None = None, **parameters: Any

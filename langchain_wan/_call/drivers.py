@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from langchain_wan._call.reports import AsyncReporter, Reporter, Watch
 from langchain_wan._call.steps import Acquire, Flow, Notify, Release, Send, SendAll, Sleep, Step, Work
-from langchain_wan._concurrency.executor import in_thread, map_in_threads
+from langchain_wan._concurrency.executor import in_image_thread, in_thread, map_in_threads
 from langchain_wan._concurrency.slots import Slots, find_slots
 from langchain_wan._net import send
 from langchain_wan._net.download import Download
@@ -144,8 +144,8 @@ class AsyncDriver(_Settings):
 
     async def _perform(self, step: Step) -> Any:
         match step:
-            case Work(function):
-                return await in_thread(function)
+            case Work(function, with_images):
+                return await (in_image_thread if with_images else in_thread)(function)
             case Notify(event) if self._reporter is not None:
                 await self._reporter.report(event)
             case Sleep(seconds):
@@ -171,11 +171,12 @@ class AsyncDriver(_Settings):
     async def _download_all(self, step: SendAll) -> list[Any]:
         download = self._download(step)
         permits = asyncio.Semaphore(DOWNLOADS)
+        run = in_thread if step.results else in_image_thread  # a result is only inspected
 
         async def fetch(index: int) -> Any:
             async with permits:
                 outcome = await download.arun(step.urls[index])
-            return await in_thread(step.each, index, outcome)
+            return await run(step.each, index, outcome)
 
         outcomes = await asyncio.gather(*(fetch(index) for index in range(len(step.urls))), return_exceptions=True)
         for outcome in outcomes:

@@ -100,7 +100,7 @@ def _resolve_references(job: Job) -> Flow[list[references.Reference]]:
     if not job.request.images:
         return []
     naming = references.Naming(job.storage, job.settings.reference_urls, job.call.by_model, job.call.conversation)
-    images = yield Work(lambda: references.resolve(job.request.images, naming))
+    images = yield Work(lambda: references.resolve(job.request.images, naming), with_images=True)
     for of_service in (True, False):  # URLs of earlier results, then those of users: each has its own rules
         indexes = [index for index, image in enumerate(images) if image.fetch and image.of_service is of_service]
         if indexes:
@@ -109,7 +109,7 @@ def _resolve_references(job: Job) -> Flow[list[references.Reference]]:
             downloaded = yield SendAll(urls, job.settings.download_timeout, each, results=of_service)
             for index, reference in zip(indexes, downloaded, strict=True):
                 images[index] = reference
-    fitted: list[references.Reference] = yield Work(lambda: references.fit(images))
+    fitted: list[references.Reference] = yield Work(lambda: references.fit(images), with_images=True)
     return fitted
 
 

@@ -60,9 +60,14 @@ class Release:
 
 @dataclass(frozen=True)
 class Work:
-    """Do something heavy or blocking; the outcome is what the function returns."""
+    """Do something heavy or blocking; the outcome is what the function returns.
+
+    Attributes:
+        with_images: Whether it decodes or encodes images, which may take seconds.
+    """
 
     function: Callable[[], Any]
+    with_images: bool = False
 
 
 @dataclass(frozen=True)

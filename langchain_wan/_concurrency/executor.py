@@ -1,7 +1,8 @@
 """A few threads for heavy or blocking work, so that the event loop stays free.
 
 They are not the loop's default executor: LangChain fills that with tools that wait for minutes. These threads never
-wait for a service.
+wait for a service. Images are read and written by threads of their own: a few that take seconds each must not keep
+others from writing down what they paid.
 """
 
 from __future__ import annotations
@@ -29,17 +30,26 @@ T = TypeVar("T")
 A = TypeVar("A")
 
 # By process id, since threads do not survive a fork; functions of the caller, which threads wait for, have their own.
-_executors: dict[tuple[int, bool], ThreadPoolExecutor] = {}
+_executors: dict[tuple[int, bool, str], ThreadPoolExecutor] = {}
 _lock = threading.Lock()
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a function in one of the threads and return its result."""
+    return await _run_in("", functools.partial(function, *args, **kwargs))
+
+
+async def in_image_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do the same with a function that decodes or encodes images."""
+    return await _run_in("-images", functools.partial(function, *args, **kwargs))
+
+
+async def _run_in(pool: str, function: Callable[[], T]) -> T:
     context = contextvars.copy_context()
     context.run(waiting_loop.set, asyncio.get_running_loop())
-    task = _Task(functools.partial(context.run, function, *args, **kwargs))
+    task = _Task(functools.partial(context.run, function))
     try:
-        _executor().submit(task.run)
+        _executor(pool).submit(task.run)
     except RuntimeError:  # no thread can be started, or the interpreter is ending
         task.run()
     future: asyncio.Future[T] = asyncio.wrap_future(task.outcome)
@@ -111,11 +121,11 @@ def map_in_threads(function: Callable[[A], T], values: Iterable[A], *, threads: 
     return outcomes
 
 
-def _executor() -> ThreadPoolExecutor:
+def _executor(pool: str) -> ThreadPoolExecutor:
     with _lock:
-        key = os.getpid(), inside_callback.get()
+        key = os.getpid(), inside_callback.get(), pool
         if key not in _executors:
-            _executors[key] = ThreadPoolExecutor(THREADS, thread_name_prefix="langchain-wan")
+            _executors[key] = ThreadPoolExecutor(THREADS, thread_name_prefix=f"langchain-wan{pool}")
         return _executors[key]
 
 
