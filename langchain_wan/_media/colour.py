@@ -108,7 +108,7 @@ def convert_to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     mode = {"LA": "L", "RGBA": "RGB"}.get(image.mode, image.mode)
     try:
         source, target = (
-            ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+            ImageCms.ImageCmsProfile(io.BytesIO(_hide_programs(profile))),
             ImageCms.ImageCmsProfile(io.BytesIO(build_srgb())),
         )
         transform = ImageCms.buildTransform(source, target, mode, "RGB")
@@ -118,3 +118,19 @@ def convert_to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     if mode != image.mode:
         colours.putalpha(image.getchannel("A"))
     return colours
+
+
+def _hide_programs(profile: bytes) -> bytes:
+    """Return a profile without its tags D2B0 to D2B3.
+
+    Each is a list of operations without a limit, which no browser runs: 16 MB of them take minutes.
+    """
+    table = bytearray(profile)
+    count = min(int.from_bytes(profile[_TAG_TABLE : _TAG_TABLE + 4], "big"), _MAX_TAGS)
+    for offset in range(_TAG_TABLE + 4, _TAG_TABLE + 4 + 12 * count, 12):
+        if table[offset : offset + 3] == b"D2B":
+            table[offset] = ord("x")
+    return bytes(table)
+
+
+_MAX_TAGS = 100  # which Little CMS reads

@@ -1,10 +1,16 @@
-"""The parts that image files are made of: chunks, segments and boxes, in linear time and without a copy."""
+"""The parts that image files are made of: chunks, segments and boxes, in linear time and without a copy.
+
+No reader goes on for ever: a file of too many parts is an error.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import wraps
 from typing import NamedTuple
+
+from langchain_wan._media.limits import MAX_GIF_BLOCKS, MAX_PARTS, build_count_error
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 SEARCHED = 2**17  # bytes
@@ -30,6 +36,18 @@ class Part(NamedTuple):
     end: int
 
 
+def _limited(reader: Callable[[bytes], Iterator[Part]]) -> Callable[[bytes], Iterator[Part]]:
+    @wraps(reader)
+    def read(data: bytes) -> Iterator[Part]:
+        for number, part in enumerate(reader(data)):
+            if number == MAX_PARTS:
+                raise build_count_error("parts", MAX_PARTS)
+            yield part
+
+    return read
+
+
+@_limited
 def read_png(data: bytes) -> Iterator[Part]:
     """Yield the chunks of a PNG up to its end marker; a checksum of four bytes follows each."""
     offset = len(PNG_SIGNATURE)
@@ -42,6 +60,7 @@ def read_png(data: bytes) -> Iterator[Part]:
         offset = end + 4
 
 
+@_limited
 def read_jpeg(data: bytes) -> Iterator[Part]:
     """Yield the segments of a JPEG up to its end marker; the data of a scan lies behind its segment."""
     offset = 0
@@ -66,6 +85,7 @@ def _find_marker(data: bytes, offset: int) -> re.Match[bytes] | None:
     return None
 
 
+@_limited
 def read_webp(data: bytes) -> Iterator[Part]:
     """Yield the chunks of a WebP; what stands behind its end is not read."""
     offset, end = 12, min(len(data), int.from_bytes(data[4:8], "little") + 8)
@@ -75,6 +95,7 @@ def read_webp(data: bytes) -> Iterator[Part]:
         offset += 8 + length + length % 2
 
 
+@_limited
 def read_iso(data: bytes) -> Iterator[Part]:
     """Yield the outer boxes of an AVIF or HEIF (ISO/IEC 14496-12)."""
     offset = 0
@@ -89,8 +110,17 @@ def read_iso(data: bytes) -> Iterator[Part]:
         offset = end
 
 
+def find_box(data: bytes, kind: bytes) -> bytes:
+    """Return what the first box of a kind contains; nothing if there is none."""
+    return next((data[part.body : part.end] for part in read_iso(data) if part.kind == kind), b"")
+
+
 class GifFrame(NamedTuple):
-    """The first frame of a GIF on its canvas, in pixels."""
+    """The first frame of a GIF on its canvas, in pixels.
+
+    Attributes:
+        alone: A GIF of nothing but this frame, with its palette and its transparent colour.
+    """
 
     canvas: tuple[int, int]
     left: int
@@ -98,33 +128,37 @@ class GifFrame(NamedTuple):
     width: int
     height: int
     is_complete: bool
+    alone: bytes
 
 
 def read_gif(data: bytes) -> GifFrame | None:
     """Return the first frame of a GIF, or None if it has none."""
     canvas = int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
-    offset = 13 + _gif_palette(data[10:11])
+    offset = head = 13 + _gif_palette(data[10:11])
+    blocks, control = [0], b""
     while offset < len(data):
-        introducer = data[offset]
+        start, introducer = offset, data[offset]
         if introducer == _GIF_EXTENSION:
-            after = _skip_gif_blocks(data, offset + 2)
+            after = _skip_gif_blocks(data, offset + 2, blocks)
             if after is None:
                 return None
             offset = after
+            control = data[start:offset] if data[start + 1] == _GIF_CONTROL else control
         elif introducer == _GIF_IMAGE and offset + 10 <= len(data):
             left, top, width, height = (
                 int.from_bytes(data[start : start + 2], "little") for start in range(offset + 1, offset + 9, 2)
             )
-            end = _skip_gif_blocks(data, offset + 11 + _gif_palette(data[offset + 9 : offset + 10]))
+            end = _skip_gif_blocks(data, offset + 11 + _gif_palette(data[offset + 9 : offset + 10]), blocks)
             # As browsers do: a first frame that does not fit on the canvas makes it larger.
             canvas = max(canvas[0], left + width), max(canvas[1], top + height)
-            return GifFrame(canvas, left, top, width, height, end is not None)
+            alone = data[:head] + control + data[start:end] + b";"
+            return GifFrame(canvas, left, top, width, height, end is not None, alone)
         else:
             return None
     return None
 
 
-_GIF_EXTENSION, _GIF_IMAGE = 0x21, 0x2C
+_GIF_EXTENSION, _GIF_CONTROL, _GIF_IMAGE = 0x21, 0xF9, 0x2C
 _GIF_PALETTE = 0x80
 
 
@@ -133,9 +167,12 @@ def _gif_palette(packed: bytes) -> int:
     return 3 * 2 ** ((packed[0] & 7) + 1) if packed and packed[0] & _GIF_PALETTE else 0
 
 
-def _skip_gif_blocks(data: bytes, offset: int) -> int | None:
-    """Return the offset behind a chain of blocks, or None if it is cut off."""
+def _skip_gif_blocks(data: bytes, offset: int, blocks: list[int]) -> int | None:
+    """Return the offset behind a chain of blocks, or None if it is cut off; `blocks` counts those of the file."""
     while offset < len(data):
+        blocks[0] += 1
+        if blocks[0] > MAX_GIF_BLOCKS:
+            raise build_count_error("blocks", MAX_GIF_BLOCKS)
         if data[offset] == 0:
             return offset + 1
         offset += 1 + data[offset]

@@ -14,7 +14,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from langchain_wan._media import bands, colour, containers, pixels
+from langchain_wan._media import bands, cleaning, colour, containers, pixels
 from langchain_wan._media.facts import Facts, read_facts, read_info
 from langchain_wan._media.formats import (
     FORMATS,
@@ -26,14 +26,8 @@ from langchain_wan._media.formats import (
     build_damage_error,
 )
 from langchain_wan._media.kinds import build_size_error, identify
-from langchain_wan._media.structure import (
-    MAX_PIXELS,
-    Structure,
-    check_size,
-    check_structure,
-    has_all_rows,
-    read_png_header,
-)
+from langchain_wan._media.limits import MAX_PIXELS, check_size
+from langchain_wan._media.structure import Structure, check_structure, has_all_rows, read_png_header
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -62,7 +56,7 @@ def inspect(data: bytes, *, tolerant: bool = True) -> ImageInfo:
     Raises:
         NotAnImageError: The bytes are not a supported image, are damaged or too large.
     """
-    with _guarded():
+    with guarded():
         kind, structure = _check(data)
         width, height = structure.width, structure.height
         if kind not in {"PNG", "JPEG"} or not structure.is_common:  # for what is ordinary, Pillow is not even imported
@@ -87,7 +81,7 @@ def decode_image(data: bytes, max_side: int | None = None, *, on_white: bool = F
     Raises:
         NotAnImageError: The bytes are not a supported image, are damaged or too large.
     """
-    with _guarded():
+    with guarded():
         kind, structure = _check(data)
         facts = read_facts(data, kind)
         if kind == "PNG" and structure.width * structure.height > bands.LARGE and bands.is_band_png(data):
@@ -109,7 +103,7 @@ def convert_pillow(image: Image.Image) -> Image.Image:
         NotAnImageError: It has no pixels, too many, or numbers that could mean anything.
     """
     check_size(image.width, image.height, "JPEG")  # it is in memory already
-    with _guarded():
+    with guarded():
         image.load()
         simple, step = pixels.simplify(image), _find_scale(image.size)
         box = getattr(image, "dispose_extent", None)  # the area of a GIF's frame
@@ -134,7 +128,7 @@ def is_common(data: bytes) -> bool:
     Raises:
         NotAnImageError: The bytes are not a supported image, are damaged or too large.
     """
-    with _guarded():
+    with guarded():
         kind, structure = _check(data)
         facts = read_facts(data, kind)
         if not (structure.is_sound and structure.is_common) or facts.orientation != 1 or facts.has_profile:
@@ -158,14 +152,15 @@ def open_image(data: bytes, kind: str, structure: Structure) -> Image.Image:
         is_missing = True
     if is_missing:
         raise _build_missing_error(kind)
-    cleaned = _clean(data, kind, is_sound=structure.is_sound)
+    cleaned = cleaning.keep_pixels(data, kind, is_sound=structure.is_sound)
     image: Image.Image = getattr(plugin, reader)(io.BytesIO(cleaned))
-    check_size(*image.size, kind, is_progressive=structure.is_progressive)
+    check_size(*image.size, kind, scans=structure.scans)
     return image
 
 
 @contextmanager
-def _guarded() -> Iterator[None]:
+def guarded() -> Iterator[None]:
+    """Raise a typed error for whatever a decoder or an encoder raises."""
     try:
         yield
     except ImageFileError:
@@ -219,9 +214,10 @@ def _simple(image: Image.Image, on_white: bool) -> Image.Image:
 
 
 def _finish(image: Image.Image, facts: Facts, max_side: int | None, *, on_white: bool = False) -> Image.Image:
+    image = pixels.shrink(image, max_side)  # first, so that what follows takes less memory
     if on_white:
         image = pixels.flatten(image)
-    image = pixels.turn_upright(pixels.shrink(image, max_side), facts.orientation)
+    image = pixels.turn_upright(image, facts.orientation)
     if facts.profile is not None:
         image = colour.convert_to_srgb(image, facts.profile)
     if image.mode == "CMYK":
@@ -263,39 +259,6 @@ def _find_frame(data: bytes, size: tuple[int, int]) -> tuple[int, int, int, int]
     return (
         (0, 0, *size) if frame is None else (frame.left, frame.top, frame.left + frame.width, frame.top + frame.height)
     )
-
-
-def _clean(data: bytes, kind: str, *, is_sound: bool) -> bytes:
-    """Return a file with nothing but what its pixels need, and with its checksums and end put right.
-
-    Pillow reads texts, EXIF and profiles as it opens a file, and refuses the image where one of them is odd.
-    """
-    if kind == "PNG":
-        parts = [part for part in containers.read_png(data) if part.kind in _PNG_PIXELS]
-        if is_sound and parts[-1].end + 4 == sum(12 + part.end - part.body for part in parts) + 8:
-            return data
-        chunks = [bands.build_chunk(part.kind, data[part.body : part.end]) for part in parts if part.kind != b"IEND"]
-        return b"".join([containers.PNG_SIGNATURE, *chunks, bands.build_chunk(b"IEND", b"")])
-    if kind == "JPEG":
-        pieces = []
-        for part in containers.read_jpeg(data):
-            if part.kind == containers.JPEG_SCAN:
-                pieces.append(data[part.start :])
-                break
-            if not _is_note(part.kind[0]) or (part.kind == b"\xee" and data[part.body : part.body + 5] == b"Adobe"):
-                pieces.append(data[part.start : part.end])
-        return b"".join(pieces if is_sound else [*pieces, b"\xff\xd9"])
-    if kind == "WEBP" and not is_sound:
-        return data[:4] + (len(data) - 8).to_bytes(4, "little") + data[8:]
-    return data
-
-
-_PNG_PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
-
-
-def _is_note(marker: int) -> bool:
-    """Say whether a segment of a JPEG is an application's own, or a comment."""
-    return 0xE0 < marker <= 0xEF or marker == 0xFE  # noqa: PLR2004 - all but APP0, which says YCbCr
 
 
 def _prove(data: bytes, kind: str, structure: Structure) -> None:

@@ -9,7 +9,7 @@ import io
 from typing import TYPE_CHECKING, NamedTuple
 
 from langchain_wan._media import pixels
-from langchain_wan._media.decode import convert_pillow, decode_image, inspect, is_common
+from langchain_wan._media.decode import convert_pillow, decode_image, guarded, inspect, is_common
 from langchain_wan._media.formats import ImageInfo, UnfitImageError
 from langchain_wan._media.metadata import has_only_pixels
 
@@ -43,11 +43,13 @@ class WireForm(NamedTuple):
     enlarged: str = ""
 
 
+@guarded()
 def thumbnail(data: bytes, max_side: int) -> bytes:
     """Return a PNG of at most `max_side` pixels a side, upright and without metadata."""
     return _encode(decode_image(data, max_side), "PNG")
 
 
+@guarded()
 def preview(data: bytes, max_side: int | None) -> tuple[bytes, str]:
     """Return an image for a vision model and its MIME type: a JPEG, a tenth of a PNG, unless it is transparent."""
     image = decode_image(data, max_side)
@@ -57,6 +59,7 @@ def preview(data: bytes, max_side: int | None) -> tuple[bytes, str]:
     return _encode(opaque, "JPEG", quality=JPEG_QUALITY), "image/jpeg"
 
 
+@guarded()
 def block_form(data: bytes, max_side: int | None) -> tuple[bytes, str]:
     """Return the bytes and MIME type of an image in a message: small, or at full size as it is if it hides nothing."""
     if max_side is not None:
@@ -69,6 +72,7 @@ def block_form(data: bytes, max_side: int | None) -> tuple[bytes, str]:
     return _encode(decode_image(data), "PNG"), "image/png"
 
 
+@guarded()
 def wire_form(data: bytes, *, max_bytes: int = MAX_WIRE_BYTES) -> WireForm:
     """Return the form in which a reference may be sent.
 
@@ -101,6 +105,7 @@ def wire_form(data: bytes, *, max_bytes: int = MAX_WIRE_BYTES) -> WireForm:
     return WireForm(*_compress(image, lossless=lossless, max_bytes=max_bytes), enlarged)
 
 
+@guarded()
 def encode_png(image: Image.Image) -> bytes:
     """Return a Pillow image as PNG bytes: upright, in sRGB, without metadata.
 

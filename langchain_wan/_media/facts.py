@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from langchain_wan._media import colour, containers, profiles
+from langchain_wan._media.limits import MAX_PROFILE, MAX_TEXT
 from langchain_wan._media.structure import inflate
 
-MAX_TEXT, MAX_PROFILE = 2**20, 2**24  # bytes that a compressed chunk may unpack to
-
 _ORIENTATION, _SHORT = 0x0112, 3
+_MAX_TAGS = 1_000  # of one directory
 _EXIF_START = b"Exif\x00\x00"
 
 
@@ -81,7 +81,7 @@ def _read_exif(exif: bytes) -> int | None:
         return int.from_bytes(block[start : start + length], "little" if order == "little" else "big")
 
     directory = number(4, 4)
-    for index in range(number(directory, 2)):
+    for index in range(min(number(directory, 2), _MAX_TAGS)):
         entry = directory + 2 + 12 * index
         if entry + 12 > len(block):
             break
@@ -103,30 +103,24 @@ def _read_raw_profile(text: object) -> int | None:
 
 
 def _read_png(data: bytes) -> tuple[int | None, bytes | None]:
-    exif: int | None = None
-    text: int | None = None
-    colours: dict[bytes, bytes] = {}
+    # Of each kind the first counts: a file may have thousands, and each may unpack to megabytes.
+    chunks: dict[bytes, bytes] = {}
+    raw_profile = b""
     for part in containers.read_png(data):
-        body = data[part.body : part.end] if part.kind in _PNG_FACTS else b""
-        if part.kind == b"eXIf":
-            exif = _read_exif(body)
-        elif part.kind in {b"tEXt", b"zTXt"}:
-            text = text or _read_png_text(part.kind, body)
-        elif body:
-            colours.setdefault(part.kind, body)
-    if b"iCCP" in colours:
-        colours[b"iCCP"] = _unpack(colours[b"iCCP"].partition(b"\0")[2][1:], MAX_PROFILE)
-    return exif or text, profiles.find_profile_of_png(colours)
+        if part.kind in _PNG_FACTS:
+            chunks.setdefault(part.kind, data[part.body : part.end])
+        elif part.kind in {b"tEXt", b"zTXt"} and not raw_profile:
+            name, _, rest = data[part.body : part.end].partition(b"\0")
+            if name in _RAW_PROFILES:
+                raw_profile = _unpack(rest[1:], MAX_TEXT) if part.kind == b"zTXt" else rest[:MAX_TEXT]
+    if b"iCCP" in chunks:
+        chunks[b"iCCP"] = _unpack(chunks[b"iCCP"].partition(b"\0")[2][1:], MAX_PROFILE)
+    exif = _read_exif(chunks.get(b"eXIf", b""))
+    return exif or _read_raw_profile(raw_profile), profiles.find_profile_of_png(chunks)
 
 
-_PNG_FACTS = frozenset({b"eXIf", b"tEXt", b"zTXt", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP"})
-
-
-def _read_png_text(kind: bytes, body: bytes) -> int | None:
-    name, _, rest = body.partition(b"\0")
-    if name in {b"Raw profile type exif", b"Raw profile type APP1"}:
-        return _read_raw_profile(_unpack(rest[1:], MAX_TEXT) if kind == b"zTXt" else rest)
-    return None
+_PNG_FACTS = frozenset({b"eXIf", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP"})
+_RAW_PROFILES = frozenset({b"Raw profile type exif", b"Raw profile type APP1"})
 
 
 def _unpack(packed: bytes, longest: int) -> bytes:
@@ -182,21 +176,17 @@ def _read_iso(data: bytes) -> tuple[int | None, bytes | None]:
 
     Only those of the primary item: a gain map and the brighter picture that it makes have codes of their own.
     """
-    meta = _find_box(data, b"meta")[4:]
-    item = _find_box(meta, b"pitm")
-    properties = _find_box(meta, b"iprp")
-    owned = _find_owned(_find_box(properties, b"ipma"), int.from_bytes(item[4:], "big"))
-    container = _find_box(properties, b"ipco")
+    meta = containers.find_box(data, b"meta")[4:]
+    item = containers.find_box(meta, b"pitm")
+    properties = containers.find_box(meta, b"iprp")
+    owned = _find_owned(containers.find_box(properties, b"ipma"), int.from_bytes(item[4:], "big"))
+    container = containers.find_box(properties, b"ipco")
     for index, part in enumerate(containers.read_iso(container), start=1):
         body = container[part.body : part.end]
         if index in owned and part.kind == b"colr" and body[:4] == b"nclx":
             primaries, transfer = (int.from_bytes(body[start : start + 2], "big") for start in (4, 6))
             return None, profiles.find_profile_of_codes(primaries, transfer)
     return None, None
-
-
-def _find_box(data: bytes, kind: bytes) -> bytes:
-    return next((data[part.body : part.end] for part in containers.read_iso(data) if part.kind == kind), b"")
 
 
 def _find_owned(associations: bytes, item: int) -> set[int]:

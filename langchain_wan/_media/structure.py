@@ -13,15 +13,15 @@ from dataclasses import dataclass
 
 from langchain_wan._media import containers
 from langchain_wan._media.formats import NotAnImageError, build_damage_error
+from langchain_wan._media.limits import (
+    DEFLATE_RATIO,
+    MAX_FILM_INDEX,
+    MAX_ITEM_TABLE,
+    MAX_RUN_PIXELS,
+    build_count_error,
+    check_size,
+)
 
-MAX_SIDE = 65_535  # pixels: what a JPEG can have
-MAX_PIXELS = 50_000_000  # a 48-megapixel phone photograph; in memory, a pixel takes four bytes
-# A JPEG is decoded at a half, a quarter or an eighth. A progressive one keeps all of its coefficients in memory.
-MAX_JPEG_PIXELS, MAX_PROGRESSIVE_PIXELS = 256_000_000, 70_000_000
-MAX_SCANS = 100  # of one JPEG; each costs a pass over the whole image
-MAX_PARTS = 200_000
-# Deflate packs at most 1,032 bytes into one (https://www.zlib.net/zlib_tech.html, 2024-01).
-DEFLATE_RATIO = 1_040
 INFLATED = 2**20  # bytes at a time
 
 
@@ -34,14 +34,14 @@ class Structure:
         height: Pixels, as stored; 0 where only the decoder reads the size.
         is_sound: Whether every checksum and end marker is right.
         is_common: Whether every decoder reads it alike: 8 bits, grey, RGB or a palette, no rare compression.
-        is_progressive: Whether it is a progressive JPEG.
+        scans: Of a JPEG: how often all of it is passed over.
     """
 
     width: int = 0
     height: int = 0
     is_sound: bool = True
     is_common: bool = True
-    is_progressive: bool = False
+    scans: int = 1
 
 
 def check_structure(data: bytes, kind: str) -> Structure:
@@ -53,24 +53,8 @@ def check_structure(data: bytes, kind: str) -> Structure:
     readers = {"PNG": _check_png, "JPEG": _check_jpeg, "WEBP": _check_webp, "BMP": _check_bmp, "GIF": _check_gif}
     structure = readers.get(kind, _check_iso)(data)
     if kind in readers:
-        check_size(structure.width, structure.height, kind, is_progressive=structure.is_progressive)
+        check_size(structure.width, structure.height, kind, scans=structure.scans)
     return structure
-
-
-def check_size(width: int, height: int, kind: str, *, is_progressive: bool = False) -> None:
-    """Check the size of an image against the limits.
-
-    Raises:
-        NotAnImageError: It has no pixels, or too many.
-    """
-    if width < 1 or height < 1:
-        raise NotAnImageError(f"it has no pixels ({width}x{height})", remedy="Use another image.")
-    most = MAX_PIXELS
-    if kind == "JPEG":
-        most = MAX_PROGRESSIVE_PIXELS if is_progressive else MAX_JPEG_PIXELS
-    if width * height > most or max(width, height) > MAX_SIDE:
-        limit = f"at most {most // 10**6} megapixels and {MAX_SIDE:,} pixels a side are read"
-        raise NotAnImageError(f"it has too many pixels ({width}x{height}); {limit}", remedy="Make it smaller.")
 
 
 def is_complete_jpeg(data: bytes) -> bool:
@@ -134,11 +118,11 @@ def _check_png(data: bytes) -> Structure:
     header = read_png_header(data)
     check_size(header.width, header.height, "PNG")
     view, is_sound, kind, packed, seen = memoryview(data), True, b"", 0, set()
-    for number, part in enumerate(containers.read_png(data)):
+    for part in containers.read_png(data):
         kind = part.kind
         is_whole = part.end + 4 <= len(data)
         is_critical = not kind[0] & 0x20
-        if number > MAX_PARTS or (is_critical and kind not in _PNG_CRITICAL) or (kind in _PNG_ONCE and kind in seen):
+        if (is_critical and kind not in _PNG_CRITICAL) or (kind in _PNG_ONCE and kind in seen):
             raise build_damage_error()
         if kind == b"IDAT":
             packed += min(part.end, len(data)) - part.body
@@ -175,6 +159,8 @@ def has_all_rows(data: bytes) -> bool:
         try:
             for piece in inflate(unpacker, body):
                 missing -= len(piece)
+                if missing < -INFLATED:  # it goes on behind the rows, perhaps for gigabytes
+                    return not is_damaged
         except zlib.error:
             return missing <= 0 and not is_damaged
     # If the stream ends with the right checksum of its own, that of the chunk is the wrong one.
@@ -183,23 +169,25 @@ def has_all_rows(data: bytes) -> bool:
 
 def inflate(unpacker: zlib._Decompress, data: bytes) -> Iterator[bytes]:
     """Yield what a part of a stream unpacks to, a megabyte at a time."""
-    while data and not unpacker.eof:
-        yield unpacker.decompress(data, INFLATED)
-        data = unpacker.unconsumed_tail
+    for start in range(0, len(data), _FED):  # what is not consumed is copied each time
+        packed = data[start : start + _FED]
+        while packed and not unpacker.eof:
+            yield unpacker.decompress(packed, INFLATED)
+            packed = unpacker.unconsumed_tail
+
+
+_FED = 2**16  # bytes
 
 
 # https://www.w3.org/Graphics/JPEG/itu-t81.pdf, table B.1
 _JPEG_FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _JPEG_COMMON = frozenset({0xC0, 0xC1, 0xC2})
-_JPEG_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 
 
 def _check_jpeg(data: bytes) -> Structure:
     frames, scans, is_complete = [], 0, False
-    for number, part in enumerate(containers.read_jpeg(data)):
+    for part in containers.read_jpeg(data):
         marker = part.kind[0]
-        if number > MAX_PARTS:
-            raise build_damage_error()
         if marker in _JPEG_FRAMES:
             frames.append((marker, data[part.body : min(part.end, part.body + 6)]))
         scans += part.kind == containers.JPEG_SCAN
@@ -208,11 +196,8 @@ def _check_jpeg(data: bytes) -> Structure:
         raise build_damage_error()
     marker, (depth, *size, components) = frames[0]
     height, width = int.from_bytes(size[:2], "big"), int.from_bytes(size[2:], "big")
-    is_progressive = marker in _JPEG_PROGRESSIVE
-    if is_progressive and scans > MAX_SCANS:
-        raise NotAnImageError(f"it has {scans} scans; at most {MAX_SCANS} are read", remedy="Save it anew.")
     is_common = marker in _JPEG_COMMON and depth == 8 and components in {1, 3}  # noqa: PLR2004  bits
-    return Structure(width, height, is_complete, is_common, is_progressive)
+    return Structure(width, height, is_complete, is_common, scans)
 
 
 def _check_webp(data: bytes) -> Structure:
@@ -235,6 +220,7 @@ def _check_webp(data: bytes) -> Structure:
     return Structure(width, height, is_sound)
 
 
+_BMP_SPARE = 2**16  # bytes, for ends of lines and of the file
 _BMP_CORE = 12  # bytes of the header of OS/2
 
 
@@ -250,6 +236,10 @@ def _check_bmp(data: bytes) -> Structure:
     height = abs(height)
     needed = pixels + (width * depth + 31) // 32 * 4 * height
     is_packed = compression not in {0, 3, 6}  # runs of colours: only decoding shows whether all are there
+    if is_packed and width * height > MAX_RUN_PIXELS:
+        raise build_count_error("pixels packed in runs", MAX_RUN_PIXELS)
+    if is_packed and len(data) - pixels > 4 * width * height + _BMP_SPARE:  # two bytes a pixel, where no two are alike
+        raise build_damage_error()
     is_sound = not is_packed and len(data) >= needed
     # Version 5 of the header is the only one that may name a profile, and with masks a decoder may see alpha.
     is_common = header in {_BMP_CORE, 40} and compression == 0 and depth in {1, 4, 8, 24}
@@ -265,11 +255,28 @@ def _check_gif(data: bytes) -> Structure:
 
 def _check_iso(data: bytes) -> Structure:
     kinds, end = set(), 0
-    for number, part in enumerate(containers.read_iso(data)):
+    for part in containers.read_iso(data):
         kinds.add(part.kind)
         end = part.end
-        if number > MAX_PARTS or part.end > len(data):
+        if part.end > len(data):
             raise build_damage_error()
+        if part.kind == b"moov" and part.end - part.start > MAX_FILM_INDEX:
+            raise build_count_error("entries in the index of its film", MAX_FILM_INDEX, " bytes")
     if not kinds >= {b"ftyp", b"meta"} or end > len(data):
         raise build_damage_error()
+    _check_items(containers.find_box(data, b"meta")[4:])
     return Structure(is_common=False)
+
+
+def _check_items(meta: bytes) -> None:
+    """Check the tables of the items that an AVIF or HEIF is made of, and the size that each says it has."""
+    properties = containers.find_box(meta, b"iprp")
+    for box, kinds in ((meta, (b"iinf", b"iloc", b"iref")), (properties, (b"ipma",))):
+        for part in containers.read_iso(box):
+            if part.kind in kinds and part.end - part.start > MAX_ITEM_TABLE:
+                raise build_count_error("items", MAX_ITEM_TABLE, " bytes of tables")
+    container = containers.find_box(properties, b"ipco")
+    for part in containers.read_iso(container):
+        if part.kind == b"ispe":
+            width, height = struct.unpack(">II", container[part.body + 4 : part.body + 12])
+            check_size(width, height, "HEIF")
