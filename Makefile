@@ -33,8 +33,9 @@ test: $(DEV)  ## run all tests
 coverage: $(DEV)  ## run all tests, and count which lines and branches they reach
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term-missing
 
-thorough: $(DEV)  ## try five times as many generated examples
+thorough: $(DEV)  ## try five times as many generated examples, and 2,000 damaged images in each way
 	$(BIN)/python -m pytest -n 2 -m hypothesis --hypothesis-profile=thorough
+	MUTATIONS=2000 $(BIN)/python -m pytest -n 2 tests/integration_tests/test_mutated_images.py
 
 corpus: $(DEV)  ## try every image file below DIR, and print what became of each kind
 	$(BIN)/python -m tests.support.corpus.survey $(DIR)
