@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+from importlib.util import find_spec
 from mimetypes import MimeTypes
 from typing import TYPE_CHECKING
 
 from langchain_wan._media import pixels
 from langchain_wan._media.decode import decode_image, inspect
 from langchain_wan._media.encode import JPEG_QUALITY
-from langchain_wan._media.formats import FORMATS
+from langchain_wan._media.formats import FORMATS, NotAnImageError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -40,7 +41,9 @@ def as_named(data: bytes, suffix: str) -> bytes:
     image = decode_image(data, on_white=kind not in _WITH_ALPHA)
     try:
         return _write(image, kind)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except MemoryError as error:
+        raise NotAnImageError("there is not enough memory to write it", remedy="Make it smaller.") from error
+    except Exception as error:
         size = f"{image.width}x{image.height}"
         raise UnknownEndingError(f"{ending} files can't hold this image of {size} pixels; use .png") from error
 
@@ -55,6 +58,8 @@ def _find_writer(ending: str) -> str | None:
     from PIL import Image, features
 
     if ending in _HEIF_ENDINGS:
+        if find_spec("pillow_heif") is None:
+            raise UnknownEndingError("HEIC is written by an extra: pip install 'langchain-wan[heif]', or use .png")
         return "HEIF"
     kind = Image.registered_extensions().get(ending)
     if kind == "AVIF" and not features.check("avif"):
@@ -76,12 +81,8 @@ _OTHER_ENDINGS = frozenset(
 def _write(image: Image.Image, kind: str) -> bytes:
     out = io.BytesIO()
     if kind == "HEIF":
-        try:
-            import pillow_heif
-        except ImportError:
-            raise UnknownEndingError(
-                "HEIC is written by an extra: pip install 'langchain-wan[heif]', or use .png"
-            ) from None
+        import pillow_heif
+
         pillow_heif.from_pillow(image if pixels.has_alpha(image) else image.convert("RGB")).save(out)
     elif kind == "JPEG":
         image.save(out, kind, quality=JPEG_QUALITY, subsampling=0)  # full colours: small text in red stays readable

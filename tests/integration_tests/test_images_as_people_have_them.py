@@ -388,6 +388,12 @@ def test_without_its_decoder_a_photo_is_named_with_the_command_that_helps(
         assert "Pass a Path" not in refusal
 
 
+def test_without_its_encoder_a_result_is_not_saved_as_heic(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(WanConfigurationError, match=r"pip install 'langchain-wan\[heif\]'"):
+        WanStore().add(png()).save(tmp_path / "fox.heic")
+
+
 BOXES = b"heic\0\0\0\x0cmeta" + bytes(4)
 
 SPELLINGS = {

@@ -8,12 +8,13 @@ import struct
 import threading
 import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image, ImageCms, ImageFile
 
-from langchain_wan import WanStore
+from langchain_wan import WanConfigurationError, WanStore
 from langchain_wan.errors import ImageReferenceError, StoreError
 from tests.support.corpus.judge import CLOSE, difference, on_white
 from tests.support.corpus.made import ADOBE_RGB, CORNERS, matrix_profile, png_with, quarters, see_corners
@@ -242,6 +243,22 @@ def test_whatever_a_decoder_or_an_encoder_raises_is_one_typed_error(
                 with pytest.raises(StoreError, match=f"{image.id} can't be decoded"):
                     use()
             assert image.preview() is None
+
+
+@pytest.mark.parametrize("raised", [*RAISED, OSError])
+def test_whatever_a_writer_raises_is_one_typed_error(
+    raised: type[Exception], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    image = WanStore().add(png())
+
+    def fail(*args: Any, **options: Any) -> None:
+        raise raised("x")
+
+    monkeypatch.setattr(Image.Image, "save", fail)
+    expected = StoreError if raised is MemoryError else WanConfigurationError
+    for ending in (".tif", ".jpg"):
+        with pytest.raises(expected, match=r"not enough memory to write it|files can't hold this image"):
+            image.save(tmp_path / f"a{ending}")
 
 
 async def test_many_images_that_take_long_do_not_keep_other_work_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
