@@ -57,6 +57,7 @@ class Reference:
         image_id: The id that the image has in the store; None for a URL that is only handed on.
         fetch: A URL that must be downloaded first.
         of_service: Whether that URL was a result of the service; the download must be the image `image_id`.
+        sha256: The digest of that image, where it is known: two images may have the same short id.
         upload: The name of the upload that it is.
         label: What errors call it.
         enlarged: How it was made larger, as a clause; empty where it was not.
@@ -69,6 +70,7 @@ class Reference:
     image_id: str | None = None
     fetch: str | None = field(default=None, repr=False)
     of_service: bool = False
+    sha256: str | None = None
     upload: str | None = None
     label: str = ""
     enlarged: str = ""
@@ -127,7 +129,8 @@ def from_download(reference: Reference, outcome: Outcome, naming: Naming) -> Ref
     data = outcome.body if isinstance(outcome, Reply) else b""
     if reference.of_service:
         # A client can post messages that name any id beside any URL: only the bytes say which image it is.
-        if image_id(hashlib.sha256(data).hexdigest()) != reference.image_id:
+        sha256 = hashlib.sha256(data).hexdigest()
+        if image_id(sha256) != reference.image_id or reference.sha256 not in {None, sha256}:
             raise _refuse(naming, f"the URL of {reference.image_id} shows something else", "unknown", NOT_HERE)
         return replace(_from_bytes(data, naming, url=reference.fetch), label=reference.label)
     try:
@@ -313,7 +316,7 @@ def _from_stored(image: GeneratedImage, naming: Naming) -> Reference:
             if image.url is None or (image.expires_at is not None and image.expires_at <= datetime.now(UTC)):
                 why = f"the bytes of {image.id} are not stored any more"
                 raise _refuse(naming, why, "gone", "it is not stored any more", instead_of=image.id) from None
-            return Reference(fetch=image.url, of_service=True, image_id=image.id)
+            return Reference(fetch=image.url, of_service=True, image_id=image.id, sha256=image.sha256)
     return Reference(data, image.mime_type, image.url, image.expires_at, image.id)
 
 

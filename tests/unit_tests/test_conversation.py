@@ -232,6 +232,17 @@ def test_a_result_read_back_in_a_new_process_is_edited_through_its_url() -> None
     assert raised.value.reason == "gone"
 
 
+def test_a_url_that_shows_another_image_with_the_same_short_id_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short ids have 65 bits: two images with one id can be made in minutes, and the whole digest tells them apart."""
+    url = "https://oss.example.com/1.png"
+    message = carrying(url)
+    message.artifact |= {"model": "wan2.7-image", "prompt": "a fox", "cost_usd": "0.030", "operation_id": "x"}
+    image = ImageResult.from_message(message, WanStore()).images[0]
+    monkeypatch.setattr("langchain_wan._call.references.image_id", lambda sha256: image.id)
+    with pytest.raises(errors.ImageReferenceError, match="shows something else"):
+        Script([], {url: [Reply(200, {}, png("blue"))]}).make(image.edit("make it night"))
+
+
 BLOCKS = st.recursive(
     st.none() | st.integers() | st.text(max_size=8) | st.binary(max_size=8),
     lambda inner: (
