@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 import langchain_wan
 from langchain_wan._concurrency.executor import in_image_thread, in_thread
 from langchain_wan._media import decode, encode, files, formats, html
+from langchain_wan._storage.ids import ID_PATTERN
 from langchain_wan._storage.money import EXACT, per_image
 from langchain_wan._storage.values import ByteSource, Dollars, Moment
 from langchain_wan._text.control_characters import escape_line
@@ -44,7 +45,8 @@ class GeneratedImage(BaseModel):
     """One stored image: a short id, where it may still be downloaded, and what its bytes are.
 
     Attributes:
-        id: `img_` and 13 characters, derived from the bytes: identical bytes have the same id.
+        id: `img_` and 13 characters, derived from the bytes: identical bytes have the same id. Of two images that were
+            made to have the same one, the second in a store has a longer id.
         url: Where the service (or `on_image`) serves it, or None where it came as base64.
         expires_at: When the URL ends, or None if that is not known.
         width: Pixels.
@@ -56,7 +58,7 @@ class GeneratedImage(BaseModel):
     model_config = ConfigDict(extra="ignore", defer_build=True)
 
     # Patterns, since an artifact may be posted by a client: a store makes file names of these.
-    id: Annotated[str, Field(pattern=r"^img_[0-9a-hjkmnp-tv-z]{13}$")]
+    id: Annotated[str, Field(pattern=f"^{ID_PATTERN}$")]
     url: Annotated[str, Field(max_length=LONGEST_URL)] | None = None
     expires_at: Moment | None = None
     mime_type: Annotated[str, Field(max_length=200)]

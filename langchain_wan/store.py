@@ -113,8 +113,9 @@ class WanStore:
         return await in_thread(self.get, image_id)
 
     def read(self, sha256: str) -> bytes | None:
-        """Return the bytes with this digest, or None if they are not here."""
-        return self._storage.read(sha256)
+        """Return the bytes with this digest, or None if they are not here or this view does not know their image."""
+        is_known = not self.scope or self._storage.catalog.knows(sha256, self.scope)
+        return self._storage.read(sha256) if is_known else None
 
     async def aread(self, sha256: str) -> bytes | None:
         """Do what `read` does without blocking the event loop."""

@@ -14,6 +14,7 @@ from langchain_wan._call import lessons, references
 from langchain_wan._call.delivery import keep_raw
 from langchain_wan._call.job import Job
 from langchain_wan._call.steps import Acquire, Flow, Release, Send, Sleep, Work
+from langchain_wan._call.wire import drop_internal_urls, to_wire
 from langchain_wan._net.messages import Lost, NotSent, Outcome, Reply, WireRequest, is_large, is_success
 from langchain_wan._services.aisa_chat import GENERATION_PATH, generation_request, read_answer
 from langchain_wan.errors import (
@@ -110,10 +111,10 @@ class Sending:
 def _build_sending(job: Job, images: list[references.Reference], *, as_urls: bool) -> Sending:
     now, is_auto = datetime.now(UTC), job.settings.send_references == "auto"
     if as_urls and is_auto:
-        images = references.drop_internal_urls(images, job.endpoint.loopback)
-    urls = references.to_wire(images, as_urls=as_urls, now=now)
+        images = drop_internal_urls(images, job.endpoint.loopback)
+    urls = to_wire(images, as_urls=as_urls, now=now)
     if urls is None and is_auto:
-        urls = references.to_wire(images, as_urls=False, now=now)
+        urls = to_wire(images, as_urls=False, now=now)
     if urls is None:
         missing = [image.label for image in images if image.usable_url(now) is None]
         raise ImageReferenceError(

@@ -16,6 +16,7 @@ from langchain_wan._call.job import Job
 from langchain_wan._call.resumption import ANSWERABLE, acquire, resume_operation
 from langchain_wan._call.settlement import build_interrupted, claim_operation, give_up
 from langchain_wan._call.steps import Flow, SendAll, Sleep, Work
+from langchain_wan._call.wire import mark
 from langchain_wan._net.messages import Outcome
 from langchain_wan._services.catalog import price_usd
 from langchain_wan._storage.money import to_usd
@@ -69,7 +70,7 @@ def _find_or_make(job: Job) -> Flow[ImageResult]:
             return result
     images = yield from _resolve_references(job)
     job.parents = [image.image_id for image in images if image.image_id]
-    job.inputs = references.mark(images)
+    job.inputs = mark(images)
     job.adjustments = references.describe_enlarged(images)
     while (blocking := (yield from claim_operation(job, fingerprint))) is not None:
         if job.call.shared and blocking.id != job.operation_id:

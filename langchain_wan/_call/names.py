@@ -55,8 +55,8 @@ class ImageNames(Protocol):
         """Return the image with this id that may be named here, or None."""
         ...
 
-    def carried(self, image_id: str) -> str | None:
-        """Return the URL of an image that a tool message carries, or None."""
+    def carried(self, image_id: str) -> GeneratedImage | None:
+        """Return what a tool message says of an image and its URL, or None; a client may have made it up."""
         ...
 
     def at_url(self, url: str) -> str | None:

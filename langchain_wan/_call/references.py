@@ -6,10 +6,10 @@ instead. It reveals nothing of other conversations, nor of what answers at an ad
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,11 +17,9 @@ from typing import Any
 
 from langchain_wan._call.names import ASK_TO_ATTACH, ONLY_A_FILE_ID, UPLOAD, ImageNames
 from langchain_wan._media import decode, encode, formats
-from langchain_wan._media.large_json import Whole
 from langchain_wan._net.addresses import RefusedAddressError, is_well_formed, parse_target
 from langchain_wan._net.messages import Lost, NotSent, Outcome, Reply
-from langchain_wan._services.inputs import mark_bytes, mark_url
-from langchain_wan._storage.ids import IMAGE_ID, image_id
+from langchain_wan._storage.ids import IMAGE_ID, belongs_to
 from langchain_wan._storage.sources import read_source
 from langchain_wan._storage.storage import Storage
 from langchain_wan._text.control_characters import escape_line
@@ -33,7 +31,6 @@ from langchain_wan.settings import ReferenceUrls
 MAX_MODEL_DATA_URI = 64_000  # characters: a model that writes more invents it
 MAX_TOTAL_BYTES = 24_000_000
 
-BASE64_BYTES = 3 * 2**18
 LONGEST_LABEL = 60
 
 # What a model reads. One text for every URL: it must not learn what answers where.
@@ -56,8 +53,9 @@ class Reference:
     Attributes:
         image_id: The id that the image has in the store; None for a URL that is only handed on.
         fetch: A URL that must be downloaded first.
-        of_service: Whether that URL was a result of the service; the download must be the image `image_id`.
-        sha256: The digest of that image, where it is known: two images may have the same short id.
+        of_service: Whether the service itself answered that URL, as the store recorded it. A URL that a message says
+            obeys the rules for a caller's URLs.
+        sha256: The digest that the download must have.
         upload: The name of the upload that it is.
         label: What errors call it.
         enlarged: How it was made larger, as a clause; empty where it was not.
@@ -127,10 +125,9 @@ def from_download(reference: Reference, outcome: Outcome, naming: Naming) -> Ref
     if problem is not None:
         raise _refuse_download(reference, naming, *problem)
     data = outcome.body if isinstance(outcome, Reply) else b""
-    if reference.of_service:
+    if reference.sha256 is not None:
         # A client can post messages that name any id beside any URL: only the bytes say which image it is.
-        sha256 = hashlib.sha256(data).hexdigest()
-        if image_id(sha256) != reference.image_id or reference.sha256 not in {None, sha256}:
+        if hashlib.sha256(data).hexdigest() != reference.sha256:
             raise _refuse(naming, f"the URL of {reference.image_id} shows something else", "unknown", NOT_HERE)
         return replace(_from_bytes(data, naming, url=reference.fetch), label=reference.label)
     try:
@@ -157,7 +154,8 @@ def _find_problem(outcome: Outcome) -> tuple[str, bool] | None:
 
 def _refuse_download(reference: Reference, naming: Naming, why: str, lasting: bool) -> ImageReferenceError:
     if reference.upload is None or naming.conversation is None:
-        return _refuse(naming, why, "unreadable", NOT_HERE if reference.of_service else UNUSABLE_URL)
+        for_model = UNUSABLE_URL if reference.sha256 is None else NOT_HERE
+        return _refuse(naming, why, "unreadable", for_model, instead_of=reference.image_id)
     if lasting:
         naming.conversation.failed(reference.upload, f"{NO_DOWNLOAD}: {ASK_TO_ATTACH}")
     then = ASK_TO_ATTACH if lasting else "try again later"
@@ -177,51 +175,6 @@ def fit(references: Sequence[Reference]) -> list[Reference]:
     return formed
 
 
-def mark(references: Iterable[Reference]) -> list[str]:
-    """Return the marks of the images, by which an answer that repeats one of them is known."""
-    marks = []
-    for reference in references:
-        marks += [] if reference.data is None else [mark_bytes(reference.data)]
-        marks += [] if reference.url is None else [mark_url(reference.url)]
-    return marks
-
-
-def to_wire(references: Sequence[Reference], *, as_urls: bool, now: datetime) -> list[str] | None:
-    """Return a URL or data URI for each reference, or None if one has no usable URL where URLs are asked for."""
-    texts: list[str] = []
-    for reference in references:
-        url = reference.usable_url(now)
-        if reference.data is None or as_urls:
-            if url is None:
-                return None
-            texts.append(url)
-        else:
-            texts.append(Whole(f"data:{reference.mime_type};base64,{_base64(reference.data)}"))
-    return texts
-
-
-def drop_internal_urls(references: Sequence[Reference], service: tuple[str, int] | None) -> list[Reference]:
-    """Return the references without the URLs that only this network reaches, where the bytes are there.
-
-    Args:
-        service: Host and port of the service if it runs on this machine.
-    """
-    allowed = frozenset() if service is None else frozenset({service})
-    return [
-        replace(reference, url=None)
-        if reference.data is not None and not _is_public(reference.url, allowed)
-        else reference
-        for reference in references
-    ]
-
-
-def _is_public(url: str | None, allowed: frozenset[tuple[str, int]]) -> bool:
-    try:
-        return url is not None and bool(parse_target(url, allowed=allowed))
-    except RefusedAddressError:
-        return False
-
-
 def name_refused(failure: WanError, references: Sequence[Reference]) -> None:
     """Say in an error which of the input images can be meant: those that were sent as URLs."""
     labels = [reference.label for reference in references if reference.label]
@@ -231,17 +184,11 @@ def name_refused(failure: WanError, references: Sequence[Reference]) -> None:
         failure.advice = f"The service could not load the URL of {short}. Use another image, or tell the user."
 
 
-def _base64(data: bytes) -> str:
-    # In slices of whole groups of three bytes: one big call would hold the interpreter lock.
-    pieces = (data[start : start + BASE64_BYTES] for start in range(0, len(data), BASE64_BYTES))
-    return "".join([base64.b64encode(piece).decode() for piece in pieces])
-
-
 def _resolve(source: Any, naming: Naming) -> Reference:
     if isinstance(source, str):
         return _named(source, naming)
     if isinstance(source, GeneratedImage):
-        return _from_stored(source, naming)
+        return _from_passed(source, naming)
     if naming.by_model and isinstance(source, InlineImage) and len(source.content) > MAX_MODEL_DATA_URI:
         raise _refuse(naming, "a data URI written by the model is too long", "too_large", UNUSABLE_DATA)
     try:
@@ -274,10 +221,10 @@ def _from_id(name: str, naming: Naming) -> Reference:
         return _from_stored(stored, naming)
     # A new process, and a store in memory: the messages still say where the image is. They say nothing of who may
     # see what is stored here, so that it is downloaded even where its bytes are known.
-    url = None if naming.conversation is None else naming.conversation.carried(name)
-    if url is None:
+    image = None if naming.conversation is None else naming.conversation.carried(name)
+    if image is None or not _may_be_fetched(image, naming):
         raise _refuse(naming, f"no image is called {name} here", "unknown", NOT_HERE)
-    return Reference(fetch=url, of_service=True, image_id=name)
+    return Reference(fetch=image.url, image_id=name, sha256=image.sha256)
 
 
 def _from_upload(name: str, naming: Naming) -> Reference:
@@ -307,17 +254,53 @@ def _from_url(url: str, naming: Naming) -> Reference:
     return Reference(url=url)
 
 
+def _from_passed(image: GeneratedImage, naming: Naming) -> Reference:
+    """Return an image object that code passed.
+
+    One that belongs to a store is its bytes. One that was read from JSON belongs to none, and may be made up: it is the
+    image of that digest in this scope, else what its URL shows, by the rules for a caller's URLs.
+    """
+    stored = naming.storage.get(image.id)
+    if stored is not None and stored.sha256 != image.sha256:
+        stored = None
+    knows_all = not naming.storage.scope
+    data = None if stored is None and not knows_all else naming.storage.read(image.sha256)
+    if data is None and (image._source is not None or knows_all):
+        with suppress(StoreError):
+            data = image.read()  # it may live in another store, or hold its bytes
+    if data is not None:
+        facts = image if stored is None else stored
+        url = None if stored is None and naming.urls == "refuse" else facts.url
+        return Reference(data, facts.mime_type, url, facts.expires_at, image.id)
+    if stored is not None:
+        return _from_stored(stored, naming)
+    if not _may_be_fetched(image, naming):
+        raise _refuse_gone(image, naming)
+    return Reference(fetch=image.url, image_id=image.id, sha256=image.sha256)
+
+
+def _may_be_fetched(image: GeneratedImage, naming: Naming) -> bool:
+    """Say whether an image may be fetched from the URL that a message or JSON says; a client may have written both."""
+    is_usable = image.url is not None and not _has_expired(image) and belongs_to(image.id, image.sha256)
+    return is_usable and naming.urls != "refuse"
+
+
 def _from_stored(image: GeneratedImage, naming: Naming) -> Reference:
     data = naming.storage.read(image.sha256)
-    if data is None:
-        try:
-            data = image.read()  # it may live in another store, or hold its bytes
-        except StoreError:
-            if image.url is None or (image.expires_at is not None and image.expires_at <= datetime.now(UTC)):
-                why = f"the bytes of {image.id} are not stored any more"
-                raise _refuse(naming, why, "gone", "it is not stored any more", instead_of=image.id) from None
-            return Reference(fetch=image.url, of_service=True, image_id=image.id, sha256=image.sha256)
-    return Reference(data, image.mime_type, image.url, image.expires_at, image.id)
+    if data is not None:
+        return Reference(data, image.mime_type, image.url, image.expires_at, image.id)
+    if image.url is None or _has_expired(image):
+        raise _refuse_gone(image, naming)
+    return Reference(fetch=image.url, of_service=True, image_id=image.id, sha256=image.sha256)
+
+
+def _has_expired(image: GeneratedImage) -> bool:
+    return image.expires_at is not None and image.expires_at <= datetime.now(UTC)
+
+
+def _refuse_gone(image: GeneratedImage, naming: Naming) -> ImageReferenceError:
+    why = f"the bytes of {image.id} are not stored any more"
+    return _refuse(naming, why, "gone", "it is not stored any more", instead_of=image.id)
 
 
 def _from_bytes(data: bytes, naming: Naming, url: str | None = None) -> Reference:

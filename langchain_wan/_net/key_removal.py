@@ -22,10 +22,7 @@ REMOVED = b"[key]"
 _IMAGE_START = re.compile(
     rb'[dD][aA][tT][aA]:[^",;]{0,100}(?:;[^",;]{0,100}){0,3},|iVBORw0KGgo|\\?/9j\\?/|UklGR|R0lGOD|Qk[0-3]'
 )
-_IMAGE = re.compile(rb'"((?:%b)[A-Za-z0-9+/=\\]*)(?=")' % _IMAGE_START.pattern)
-# A search holds Python's lock, and with it all event loops: a large text is searched in parts.
-PART = 2**20
-OVERLAP = 2**16  # more than a key is long, however it is escaped
+_IMAGE = re.compile(rb'(?<=")(?:%b)[A-Za-z0-9+/=\\]*(?=")' % _IMAGE_START.pattern)
 
 
 class KeyRemoval:
@@ -64,22 +61,10 @@ class KeyRemoval:
 
     def _replace(self, text: bytes) -> bytes:
         if any(mark in text for mark in (b"\\", b"%", b"&")):
-            pieces, offset = [], 0
-            for start, end in self._find_escaped(text):
-                pieces += [text[offset:start], REMOVED]
-                offset = end
-            text = b"".join([*pieces, text[offset:]]) if pieces else text
+            text = self._escaped.sub(REMOVED, text)
         for form in self._forms:
             text = text.replace(form, REMOVED)
         return text
-
-    def _find_escaped(self, text: bytes) -> Iterator[tuple[int, int]]:
-        offset = 0
-        while offset < len(text):
-            match = self._escaped.search(text, offset, offset + PART + OVERLAP)
-            if match is not None:
-                yield match.span()
-            offset = offset + PART if match is None else match.end()
 
 
 @lru_cache(maxsize=8)
@@ -93,7 +78,7 @@ def _find_images(data: bytes) -> Iterator[tuple[int, int]]:
     long = [(span.start, span.end) for span in find_long_strings(data) if _IMAGE_START.match(data, span.start)]
     for start, end in (*long, (len(data), len(data))):
         for image in _IMAGE.finditer(data, offset, start):
-            yield image.span(1)
+            yield image.span()
         yield start, end
         offset = end
 

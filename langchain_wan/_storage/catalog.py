@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from langchain_wan._net.signed_urls import same_url
+from langchain_wan._storage.ids import image_ids
 from langchain_wan._storage.sqlite import Database
 
 _OF_A_SCOPE = ("url", "expires_at")  # two scopes may store identical bytes, and must not see each other's URLs
@@ -33,10 +34,10 @@ class Catalog:
         self._database = database
         self._transaction = transaction or database.transaction
 
-    def add_image(
-        self, image_id: str, facts: Mapping[str, Any], scope: str, ensure: Callable[[], object] | None = None
-    ) -> None:
-        """Record an image, and that a scope knows it by its id and URL; a newer URL replaces the older one.
+    def add_image(self, facts: Mapping[str, Any], scope: str, ensure: Callable[[], object] | None = None) -> str:
+        """Record an image and that a scope knows it by its id and URL, and return the id.
+
+        A newer URL replaces the older one. The id is the short one, unless another image of the store has it.
 
         Args:
             ensure: Called within the transaction: it stores the bytes if somebody has just deleted them.
@@ -45,7 +46,10 @@ class Catalog:
         of_bytes = {name: value for name, value in facts.items() if name not in _OF_A_SCOPE}
         of_scope = [facts.get(name) for name in _OF_A_SCOPE]
         with self._transaction() as connection:
-            connection.execute("INSERT OR IGNORE INTO images VALUES (?,?,?)", (image_id, json.dumps(of_bytes), now))
+            image_id, is_new = _choose_id(connection, facts["sha256"])
+            if is_new:
+                row = (image_id, json.dumps({**of_bytes, "id": image_id}), now, facts["sha256"])
+                connection.execute("INSERT INTO images (id, facts, created_at, sha256) VALUES (?,?,?,?)", row)
             connection.execute(
                 "INSERT INTO names VALUES (?,?,?,?,?,?) ON CONFLICT (scope, name) DO UPDATE SET"
                 " created_at = excluded.created_at, url = coalesce(excluded.url, url),"
@@ -54,6 +58,13 @@ class Catalog:
             )
             if ensure is not None:
                 ensure()
+        return image_id
+
+    def knows(self, sha256: str, scope: str) -> bool:
+        """Say whether a scope knows an image with this digest; the scope `""` knows every image."""
+        query = _IMAGES + " AND sha256 = ? LIMIT 1"
+        with self._database.read() as connection:
+            return connection.execute(query, (scope, scope, sha256)).fetchone() is not None
 
     def image(self, image_id: str, scope: str) -> dict[str, Any] | None:
         """Return what is recorded of an image that a scope knows, or None; the scope `""` knows every image."""
@@ -61,6 +72,16 @@ class Catalog:
         with self._database.read() as connection:
             row = connection.execute(query, (scope, scope, image_id)).fetchone()
         return None if row is None else _facts(row)
+
+    def digests(self, image_ids: Sequence[str], scope: str) -> dict[str, str]:
+        """Return the digests of those of these images that a scope knows, by their ids."""
+        query = (
+            "SELECT id, sha256 FROM images WHERE id IN (SELECT value FROM json_each(?))"
+            " AND (? = '' OR EXISTS (SELECT 1 FROM names WHERE names.image_id = images.id AND scope = ?))"
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(query, (json.dumps(list(image_ids)), scope, scope))
+            return {str(image_id): str(sha256) for image_id, sha256 in rows}
 
     def image_at(self, url: str, scope: str) -> dict[str, Any] | None:
         """Return the image that a URL showed, or None; see `same_url`."""
@@ -143,6 +164,17 @@ class Catalog:
                 "INSERT INTO conversations VALUES (?, 0, ?) ON CONFLICT (thread) DO UPDATE SET seen = excluded.seen",
                 (thread, json.dumps(list(message_ids))),
             )
+
+
+def _choose_id(connection: sqlite3.Connection, sha256: str) -> tuple[str, bool]:
+    """Return the id of an image, and whether the image is new."""
+    row = connection.execute("SELECT id FROM images WHERE sha256 = ?", (sha256,)).fetchone()
+    if row is not None:
+        return str(row[0]), False
+    ids = image_ids(sha256)
+    query = "SELECT id FROM images WHERE id IN (?,?,?)"
+    taken = {other for (other,) in connection.execute(query, ids)}
+    return next(image_id for image_id in ids if image_id not in taken), True
 
 
 def _facts(row: tuple[str, str | None, str | None]) -> dict[str, Any]:

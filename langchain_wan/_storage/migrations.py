@@ -80,7 +80,13 @@ _FORMAT_4 = (
     "ALTER TABLE operations ADD COLUMN digest TEXT NOT NULL DEFAULT ''",
     "CREATE INDEX spending_reserved ON spending (service, budget) WHERE held = 1",
 )
-STEPS = (_FORMAT_1, _FORMAT_2, _FORMAT_3, _FORMAT_4)
+# Format 5: images are told apart by the whole digest, of which their id is only the beginning.
+_FORMAT_5 = (
+    "ALTER TABLE images ADD COLUMN sha256 TEXT NOT NULL DEFAULT ''",
+    "UPDATE images SET sha256 = coalesce(json_extract(facts, '$.sha256'), '') WHERE json_valid(facts)",
+    "CREATE INDEX images_by_digest ON images (sha256)",
+)
+STEPS = (_FORMAT_1, _FORMAT_2, _FORMAT_3, _FORMAT_4, _FORMAT_5)
 FORMAT = len(STEPS)
 
 

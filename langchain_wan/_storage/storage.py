@@ -119,7 +119,7 @@ class Storage:
 
     def record(self, image: GeneratedImage, ensure: Callable[[], object] | None = None) -> None:
         """Write down what is known of an image, and that this scope knows it; see `Catalog.add_image`."""
-        self.catalog.add_image(image.id, image.model_dump(mode="json"), self.scope, ensure)
+        image.id = self.catalog.add_image(image.model_dump(mode="json"), self.scope, ensure)
 
     def delete(self, image: GeneratedImage) -> None:
         """Forget that this scope knows an image; its bytes too, if nobody knows it any more."""

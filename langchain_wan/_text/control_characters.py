@@ -15,10 +15,9 @@ _CONTROL = re.compile(f"[{_UNSAFE}]")
 _CONTROL_IN_LINES = re.compile(f"(?![\n\t])[{_UNSAFE}]")
 _BREAKS = re.compile(r"[\t\n\r]+")
 # ECMA-48, 5th edition: what introduces a sequence, its parameters, and what ends it; as ESC and a letter, or as C1.
-# No string holds what introduces another one: the search for its end stops there, so that its time is linear.
 _SEQUENCE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
-    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x90\x98\x9c-\x9f]*(?:\x07|\x1b\\|\x9c)"
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"
 )
 
 

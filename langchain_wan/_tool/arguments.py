@@ -13,11 +13,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr
 
+from langchain_wan._storage.ids import ID_PATTERN
 from langchain_wan.requests import MAX_N, MAX_PROMPT, MAX_REFERENCES, Prompt
 
-_NAME = re.compile(
-    r"(?<![a-z0-9_])(?:(img_[0-9a-hjkmnp-tv-z]{13})|upload[_ -]?([1-9][0-9]{0,3}))(?![a-z0-9_])", re.IGNORECASE
-)
+_NAME = re.compile(rf"(?<![a-z0-9_])(?:({ID_PATTERN})|upload[_ -]?([1-9][0-9]{{0,3}}))(?![a-z0-9_])", re.IGNORECASE)
 _MARKDOWN = re.compile(r"!?\[(?P<text>[^\]]*)\]\((?P<target>[^()\s]+)(?:\s+[^()]*)?\)")
 _URL = re.compile(r"(?:https?://|data:)", re.IGNORECASE)
 _SEPARATORS = re.compile(r"[,;\s]+")

@@ -15,7 +15,7 @@ from langchain_wan._call.names import ASK_TO_ATTACH, NOT_A_WEB_URL, ONLY_A_FILE_
 from langchain_wan._media import data_uri, decode, formats
 from langchain_wan._media.blocks import block_source
 from langchain_wan._net.addresses import is_well_formed
-from langchain_wan._storage.ids import IMAGE_ID
+from langchain_wan._storage.ids import ID_PATTERN, IMAGE_ID
 from langchain_wan._text.logs import logger
 from langchain_wan._tool.messages import Message
 from langchain_wan._tool.uploads import Attachment, Numbered, find_meanings, number_attachments
@@ -30,7 +30,7 @@ Source = str | bytes | None
 SEEN_MESSAGES = 100  # the newest message ids by which a conversation is recognised
 AT = "at "  # before a URL, which a client writes: it must not be taken for an id
 
-_TOLD = re.compile(r"^upload_([1-9][0-9]{0,3}) is (img_[0-9a-hjkmnp-tv-z]{13})\.$", re.MULTILINE)
+_TOLD = re.compile(rf"^upload_([1-9][0-9]{{0,3}}) is ({ID_PATTERN})\.$", re.MULTILINE)
 
 
 @dataclass

@@ -21,7 +21,7 @@ from langchain_wan._media import data_uri, decode, formats
 from langchain_wan._media.blocks import block_source
 from langchain_wan._net.addresses import RefusedAddressError, is_well_formed, parse_target
 from langchain_wan._net.signed_urls import same_url
-from langchain_wan._storage.ids import IMAGE_ID, image_id
+from langchain_wan._storage.ids import IMAGE_ID, belongs_to, image_ids
 from langchain_wan._tool.attached import AT, Attached, is_stored, store_source
 from langchain_wan._tool.messages import Message, find_newest_human, read_messages
 from langchain_wan._tool.uploads import Numbered
@@ -33,20 +33,26 @@ if TYPE_CHECKING:
 
 LISTED_NAMES = 12
 
-REMEMBERED_IDS = 1000
+REMEMBERED_DIGESTS = 1000
 
-_ids: OrderedDict[str, str | None] = OrderedDict()  # by digest of a source: the same messages are read at each call
+_digests: OrderedDict[str, str | None] = OrderedDict()  # of images by that of a source: each call reads the same
 _WEB_URL = re.compile(r"https?://", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class ForeignImage:
-    """An image that another tool or a model made, in the content of its message; `id` is None for a URL."""
+    """An image that another tool or a model made, in the content of its message.
+
+    Attributes:
+        sha256: None for a URL.
+        id: The id that it has or gets in the store; None for a URL.
+    """
 
     message: int
     block: int
-    id: str | None
+    sha256: str | None
     source: str | bytes = field(repr=False)
+    id: str | None = None
 
     @property
     def name(self) -> str:
@@ -111,7 +117,7 @@ class Conversation:
             {block: number.name for block, number in numbers.items() if self._build_upload(number).problem is None}
             for numbers in labels
         ]
-        for image in _find_foreign(seen):
+        for image in _find_foreign(seen, self._store):
             names[image.message][image.block] = image.name
         return names
 
@@ -130,14 +136,12 @@ class Conversation:
         if stored is not None and (not self._only_visible or image_id in self.visible_ids):
             return stored
         source = next((image.source for image in self._foreign if image.id == image_id), None)
-        if source is None or not is_stored(store_source(source, self._store)):
-            return None
-        return self._store.get(image_id)
+        location = None if source is None else store_source(source, self._store)
+        return self._store.get(location) if location is not None and is_stored(location) else None
 
-    def carried(self, image_id: str) -> str | None:
-        """Return the URL of an image that a tool message carries, or None; a client may have made both up."""
-        image = self._carried.get(image_id)
-        return None if image is None else image.url
+    def carried(self, image_id: str) -> GeneratedImage | None:
+        """Return what a tool message says of an image and its URL, or None; a client may have made it up."""
+        return self._carried.get(image_id)
 
     def at_url(self, url: str) -> str | None:
         """Return the id, upload name or whole URL of what a URL shows in this conversation, or None."""
@@ -194,6 +198,8 @@ class Conversation:
 
     @cached_property
     def _carried(self) -> dict[str, GeneratedImage]:
+        if self._urls == "refuse":
+            return {}
         now = datetime.now(UTC)
         images = (image for message in self._messages or () for image in _read_artifact(message.artifact))
         return {
@@ -202,7 +208,7 @@ class Conversation:
 
     @cached_property
     def _foreign(self) -> list[ForeignImage]:
-        return _find_foreign(self._messages or ())
+        return _find_foreign(self._messages or (), self._store)
 
     def _build_upload(self, numbered: Numbered) -> Upload:
         if is_stored(numbered.location):
@@ -247,18 +253,23 @@ def find_image_ids(messages: Sequence[Message]) -> dict[str, int]:
     return ids
 
 
-def _find_foreign(messages: Sequence[Message]) -> list[ForeignImage]:
+def _find_foreign(messages: Sequence[Message], store: WanStore) -> list[ForeignImage]:
     images = []
     for index, message in enumerate(messages):
         if message.role not in {"ai", "tool"} or any(_read_artifact(message.artifact)):
             continue
         for block_index, block in message.image_blocks:
             source = block_source(block)
-            name = _identify(source)
+            sha256 = _identify(source)
             is_url = isinstance(source, str) and _WEB_URL.match(source) is not None and is_well_formed(source)
-            if source and (name is not None or is_url):
-                images.append(ForeignImage(index, block_index, name, source))
-    return images
+            if source and (sha256 is not None or is_url):
+                images.append(ForeignImage(index, block_index, sha256, source))
+    digests = dict.fromkeys(image.sha256 for image in images if image.sha256 is not None)
+    owners = store._storage.catalog.digests([name for sha256 in digests for name in image_ids(sha256)], store.scope)
+    names = {}
+    for sha256 in digests:  # of two images with one short id, the second gets a longer one
+        names[sha256] = next(name for name in image_ids(sha256) if owners.setdefault(name, sha256) == sha256)
+    return [replace(image, id=None if image.sha256 is None else names[image.sha256]) for image in images]
 
 
 def _read_number(name: str) -> int:
@@ -279,33 +290,35 @@ def _judge_url(url: str, urls: ReferenceUrls) -> str | None:
 
 
 def _identify(source: str | bytes | None) -> str | None:
-    """Return the id that an image has when it is stored, or None for what contains no image."""
+    """Return the digest that an image has when it is stored, or None for what contains no image."""
     if source is None or (isinstance(source, str) and source[:5].lower() != "data:"):
         return None
     digest = hashlib.sha256(source.encode(errors="replace") if isinstance(source, str) else source).hexdigest()
-    if digest not in _ids:
-        _ids[digest] = _read_id(source)
-        while len(_ids) > REMEMBERED_IDS:
-            _ids.popitem(last=False)
-    return _ids.get(digest)
+    if digest not in _digests:
+        _digests[digest] = _read_digest(source)
+        while len(_digests) > REMEMBERED_DIGESTS:
+            _digests.popitem(last=False)
+    return _digests.get(digest)
 
 
-def _read_id(source: str | bytes) -> str | None:
+def _read_digest(source: str | bytes) -> str | None:
     try:
         data = data_uri.decode_data_uri(source) if isinstance(source, str) else source
         decode.inspect(data)
     except formats.ImageFileError:
         return None
-    return image_id(hashlib.sha256(data).hexdigest())
+    return hashlib.sha256(data).hexdigest()
 
 
 def _read_artifact(artifact: Any) -> Iterator[GeneratedImage]:
     images = artifact.get("images") if isinstance(artifact, Mapping) else None
     for facts in images if isinstance(images, list) else ():
         try:
-            yield GeneratedImage.model_validate(facts)
+            image = GeneratedImage.model_validate(facts)
         except ValidationError:
             continue
+        if belongs_to(image.id, image.sha256):
+            yield image
 
 
 def _find_strings(value: Any) -> Iterator[str]:

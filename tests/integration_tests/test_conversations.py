@@ -70,7 +70,8 @@ def test_a_conversation_goes_on_after_a_restart(kept: str, talk: Talk, sandbox: 
 
     def process(script: list[Any], said: HumanMessage | str) -> dict[str, Any]:
         store = WanStore(tmp_path / "images") if kept == "on disk" else WanStore()
-        tool = WanImageTool(**access(sandbox, store=store))
+        # What is not on the disk is downloaded from where the messages say: from this machine only if that is allowed.
+        tool = WanImageTool(**access(sandbox, store=store, allowed_networks=("127.0.0.0/8",)))
         with SqliteSaver.from_conn_string(str(tmp_path / "checkpoints.sqlite")) as saver:
             agent = create_agent(ScriptedChatModel(script=script), tools=[tool], checkpointer=saver)
             state: Any = {"messages": [HumanMessage(said) if isinstance(said, str) else said]}
@@ -286,7 +287,7 @@ class TestTwoUsersOfOneTool:
             assert refused.status == "error", url
             assert "169.254" not in str(refused.content)
         assert len(posts(sandbox)) == 1
-        assert all(request.path == "/v1/models" for request in sandbox.requests[gets:])
+        assert sandbox.requests[gets:] == []
 
     def test_the_budget_of_one_is_not_spent_by_the_other(self, shared: WanImageTool, sandbox: Sandbox) -> None:
         (made,) = self.ask(shared, "anna", [calls({"prompt": "two", "n": 2})])

@@ -149,9 +149,9 @@ def test_a_deletion_between_the_bytes_and_their_name_takes_no_bytes(
     catalog = store._storage.catalog
     add_image = catalog.add_image
 
-    def delete_first(*values: Any) -> None:
+    def delete_first(*values: Any) -> str:
         store.delete(image.id)
-        add_image(*values)
+        return add_image(*values)
 
     monkeypatch.setattr(catalog, "add_image", delete_first)
     assert store.add(png()).id == image.id

@@ -74,12 +74,6 @@ def test_a_text_of_a_service_is_read_without_what_controls_a_terminal(text: str,
     assert clean_text(text) == " ".join(read.split())
 
 
-@pytest.mark.parametrize("start", ["\x9d", "\x9d a", "\x1b]", "\x1b]a\x9d", "\x9b"])
-def test_many_sequences_that_never_end_are_read_in_linear_time(start: str) -> None:
-    # In quadratic time, each of them takes an hour.
-    assert not has_control(remove_control(start * 300_000))
-
-
 def test_an_error_shows_a_value_with_its_control_characters_escaped() -> None:
     error = StoreError("\x1b]0;t\x07 is missing\nforged", next_step="\u202estep", advice="\x1b[2J", code="\x07")
     copies = [error, pickle.loads(pickle.dumps(error)), error_from_json(error_to_json(error))]  # noqa: S301  made here

@@ -325,6 +325,7 @@ def test_the_uploads_of_format_2_keep_their_numbers(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "ledger.sqlite3") as connection:
         connection.executescript(
             "DROP TABLE uploads; DROP TABLE conversations; DROP TABLE store; DROP INDEX spending_reserved;"
+            "DROP INDEX images_by_digest; ALTER TABLE images DROP COLUMN sha256;"
             "ALTER TABLE operations DROP COLUMN digest;"
             "CREATE TABLE uploads (thread TEXT NOT NULL, digest TEXT NOT NULL, number INTEGER NOT NULL,"
             " place TEXT NOT NULL, PRIMARY KEY (thread, digest));"

@@ -16,6 +16,7 @@ import pytest
 from langchain_wan import Budget, WanStore, errors, price_usd
 from langchain_wan._storage.blobs import ORPHAN_AGE, DiskBlobs, MemoryBlobs
 from langchain_wan._storage.catalog import Catalog
+from langchain_wan._storage.ids import image_id
 from langchain_wan._storage.ledger import Ledger
 from langchain_wan._storage.money import to_nano, to_usd
 from langchain_wan._storage.operations import Limit, Operation
@@ -247,15 +248,17 @@ def test_pruning_counts_what_it_deletes(store: WanStore) -> None:
 
 def test_a_newer_url_replaces_an_older_one_and_none_replaces_nothing() -> None:
     catalog = Catalog(Database(None))
+    name = image_id("00" * 32)
     for url in ("https://a.example/1.png", None, "https://a.example/2.png?sig=1"):
-        catalog.add_image("img_a", {"id": "img_a", "url": url}, "anna")
-    assert catalog.image("img_a", "anna") == {
-        "id": "img_a",
+        assert catalog.add_image({"id": name, "sha256": "00" * 32, "url": url}, "anna") == name
+    assert catalog.image(name, "anna") == {
+        "id": name,
+        "sha256": "00" * 32,
         "url": "https://a.example/2.png?sig=1",
         "expires_at": None,
     }
-    assert catalog.image("img_a", "ben") is None
-    assert catalog.image("img_a", "") is not None
+    assert catalog.image(name, "ben") is None
+    assert catalog.image(name, "") is not None
     assert catalog.image_at("https://a.example/2.png#x", "anna") is not None
     assert catalog.image_at("https://a.example/2.png", "ben") is None
     assert catalog.image_at("https://a.example/2", "anna") is None
