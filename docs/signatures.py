@@ -23,8 +23,15 @@ class PydanticSignatures(griffe.Extension):
         """Do so when everything is loaded."""
         if pkg.name == PACKAGE:
             for class_ in find_classes(pkg):
-                if "__init__" not in class_.members and is_model(class_):
+                if is_model(class_) and not has_signature(class_):
                     add_signature(class_)
+
+
+def has_signature(class_: griffe.Class) -> bool:
+    """Say whether a class says what it takes; one that takes any keywords only hands them on."""
+    init = class_.members.get("__init__")
+    own = init.parameters if isinstance(init, griffe.Function) else ()
+    return any(each.name != "self" and each.kind is not griffe.ParameterKind.var_keyword for each in own)
 
 
 def find_classes(module: griffe.Module) -> Iterator[griffe.Class]:

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from langchain_core.rate_limiters import BaseRateLimiter
 from pydantic import (
@@ -20,7 +20,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import InitErrorDetails
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from langchain_wan._net.addresses import Network
 from langchain_wan._net.endpoint import Endpoint, parse_base_url
@@ -142,7 +142,12 @@ class WanSettings(BaseModel):
         try:
             return handler(values)
         except ValidationError as error:
-            problems = [cast("InitErrorDetails", {**problem, "input": None}) for problem in error.errors()]
+            problems = [
+                InitErrorDetails(
+                    type=PydanticCustomError(problem["type"], problem["msg"]), loc=problem["loc"], input=None
+                )
+                for problem in error.errors(include_url=False, include_context=False, include_input=False)
+            ]
             shown = ValidationError.from_exception_data(error.title, problems, hide_input=True)
         del values
         raise shown
