@@ -46,8 +46,9 @@ notebooks: $(DEV)  ## run the notebooks against the sandbox, and keep their outp
 bench: $(DEV)  ## compare this package with others; writes docs/benchmarks.md
 	$(BIN)/python benchmarks/run.py
 
-crash: $(DEV)  ## kill each step of a paid call 20 times
-	CRASH_ROUNDS=20 MACHINE_STEPS=10000 $(BIN)/python -m pytest -n 2 tests/integration_tests/test_crash.py \
+crash: $(DEV)  ## kill each step of a paid call 20 times, and damage 3,000 stores
+	CRASH_ROUNDS=20 MACHINE_STEPS=10000 DAMAGE_ROUNDS=3000 $(BIN)/python -m pytest -n 2 \
+		tests/integration_tests/test_crash.py tests/integration_tests/test_damaged_store.py \
 		tests/integration_tests/test_state_machine.py
 
 mutation: $(DEV)  ## count the mistakes in code that decides about money that the tests notice

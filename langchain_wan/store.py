@@ -14,13 +14,14 @@ from typing import Any, Literal, Self
 from langchain_wan._concurrency.executor import in_image_thread, in_thread
 from langchain_wan._media import decode, formats
 from langchain_wan._services.kept_answer import read_kept
-from langchain_wan._storage.money import per_image, to_usd
+from langchain_wan._storage.money import to_usd
 from langchain_wan._storage.operations import Operation
 from langchain_wan._storage.sources import name_source, read_source
 from langchain_wan._storage.states import OPEN_STATES, RESUMABLE_STATES, STATES, UNRESOLVED_STATES
 from langchain_wan._storage.storage import Storage
+from langchain_wan._text.logs import logger
 from langchain_wan.errors import ImageReferenceError, StoreError, WanConfigurationError
-from langchain_wan.history import HistoryEntry, Lineage
+from langchain_wan.history import HistoryEntry, Lineage, trace_lineage
 from langchain_wan.models import GeneratedImage
 from langchain_wan.requests import ImageSource
 
@@ -195,7 +196,7 @@ class WanStore:
         await in_thread(self.resolve, operation_id, outcome)
 
     def lineage(self, image_id: str) -> Lineage:
-        """Return an image with the images that it was made from, and theirs.
+        """Return an image with the images that it was made from, and theirs: at most 500, of 100 generations.
 
         Raises:
             StoreError: This view does not know the image.
@@ -205,21 +206,19 @@ class WanStore:
                 f"No image {str(image_id)!r} in this store.",
                 next_step="history() lists the images of its operations.",
             )
-        return self._lineage(image_id, ())
+        ledger = self._storage.ledger
+        return trace_lineage(image_id, lambda made: ledger.maker(made, self.scope), self._find_image)
 
     async def alineage(self, image_id: str) -> Lineage:
         """Do what `lineage` does without blocking the event loop."""
         return await in_thread(self.lineage, image_id)
 
-    def _lineage(self, image_id: str, below: tuple[str, ...]) -> Lineage:
-        maker = None if image_id in below else self._storage.ledger.maker(image_id, self.scope)
-        if maker is None:  # it was stored, or an edit gave back the very bytes that went in
-            return Lineage(image_id, self.get(image_id))
-        parents = tuple(self._lineage(parent, (*below, image_id)) for parent in maker.request["parents"])
-        result, request = maker.result or {}, maker.request
-        made = len(result.get("images", ())) + len(result.get("failures", ()))
-        cost = per_image(to_usd(maker.cost_nano), made)
-        return Lineage(image_id, self.get(image_id), request["prompt"], request["model"], cost, parents)
+    def _find_image(self, image_id: str) -> GeneratedImage | None:
+        try:
+            return self.get(image_id)
+        except StoreError as error:  # its row is damaged, which must not hide the others
+            logger.warning("%s", error)
+            return None
 
     def delete(self, image_id: str) -> bool:
         """Forget an image and its bytes; say whether it was known. Its operation stays in the history."""
@@ -236,7 +235,14 @@ class WanStore:
     def prune(self, older_than: timedelta) -> int:
         """Delete the images that were stored longer ago than this, and return how many they were."""
         moment = time.time() - older_than.total_seconds()
-        return sum(self.delete(image_id) for image_id in self._storage.catalog.images_before(moment, self.scope))
+        return sum(map(self._prune, self._storage.catalog.images_before(moment, self.scope)))
+
+    def _prune(self, image_id: str) -> bool:
+        try:
+            return self.delete(image_id)
+        except StoreError as error:  # its row is damaged, which must not keep the others
+            logger.warning("%s", error)
+            return False
 
     async def aprune(self, older_than: timedelta) -> int:
         """Do what `prune` does without blocking the event loop."""

@@ -10,12 +10,13 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from langchain_wan._net.signed_urls import same_url
-from langchain_wan._storage.ids import image_ids
+from langchain_wan._storage.ids import belongs_to, image_ids
 from langchain_wan._storage.sqlite import Database
+from langchain_wan.errors import StoreError
 
 _OF_A_SCOPE = ("url", "expires_at")  # two scopes may store identical bytes, and must not see each other's URLs
 _IMAGES = (
-    "SELECT facts, url, expires_at FROM images JOIN names ON names.image_id = images.id WHERE (? = '' OR scope = ?)"
+    "SELECT id, facts, url, expires_at FROM images JOIN names ON names.image_id = images.id WHERE (? = '' OR scope = ?)"
 )
 
 
@@ -67,11 +68,15 @@ class Catalog:
             return connection.execute(query, (scope, scope, sha256)).fetchone() is not None
 
     def image(self, image_id: str, scope: str) -> dict[str, Any] | None:
-        """Return what is recorded of an image that a scope knows, or None; the scope `""` knows every image."""
+        """Return what is recorded of an image that a scope knows, or None; the scope `""` knows every image.
+
+        Raises:
+            StoreError: Its row is damaged.
+        """
         query = _IMAGES + " AND id = ? ORDER BY url IS NULL, names.created_at DESC LIMIT 1"
         with self._database.read() as connection:
             row = connection.execute(query, (scope, scope, image_id)).fetchone()
-        return None if row is None else _facts(row)
+        return None if row is None else _read_facts(*row)
 
     def digests(self, image_ids: Sequence[str], scope: str) -> dict[str, str]:
         """Return the digests of those of these images that a scope knows, by their ids."""
@@ -88,9 +93,9 @@ class Catalog:
         query = _IMAGES + " AND substr(url || '?', 1, length(?) + 1) = ? || '?' LIMIT 100"
         bare = url.partition("?")[0].partition("#")[0]
         with self._database.read() as connection:
-            rows = [_facts(row) for row in connection.execute(query, (scope, scope, bare, bare))]
-        meant = same_url(url, [(facts["url"], facts["id"]) for facts in rows])
-        return next((facts for facts in rows if facts["id"] == meant), None)
+            rows = connection.execute(query, (scope, scope, bare, bare)).fetchall()
+        meant = same_url(url, [(known, str(image_id)) for image_id, _, known, _ in rows])
+        return next((_read_facts(*row) for row in rows if row[0] == meant), None)
 
     def forget_image(self, image_id: str, scope: str, delete: Callable[[], object]) -> None:
         """Forget that a scope knows an image, `""` meaning every scope.
@@ -111,7 +116,7 @@ class Catalog:
         """Return the ids of the images that a scope has known since before a moment."""
         query = "SELECT image_id FROM names WHERE (? = '' OR scope = ?) GROUP BY image_id HAVING max(created_at) < ?"
         with self._database.read() as connection:
-            return [row[0] for row in connection.execute(query, (scope, scope, moment))]
+            return [str(row[0]) for row in connection.execute(query, (scope, scope, moment))]
 
     def names(self, scope: str, limit: int = 20, since: float = 0.0) -> list[str]:
         """Return the names that a scope has learned since a moment, the newest last."""
@@ -119,13 +124,19 @@ class Catalog:
             "SELECT name FROM names WHERE scope = ? AND created_at >= ? ORDER BY created_at DESC, rowid DESC LIMIT ?"
         )
         with self._database.read() as connection:
-            return [row[0] for row in connection.execute(query, (scope, since, limit))][::-1]
+            return [str(row[0]) for row in connection.execute(query, (scope, since, limit))][::-1]
 
     def uploads(self, thread: str) -> list[tuple[int, str, str, bool]]:
-        """Return number, digest and location of each upload of a conversation, and whether a model saw its label."""
+        """Return number, digest and location of each upload of a conversation, and whether a model saw its label.
+
+        Raises:
+            StoreError: A row is damaged.
+        """
         query = "SELECT number, digest, location, labelled FROM uploads WHERE thread = ? ORDER BY number"
         with self._database.read() as connection:
             rows = connection.execute(query, (thread,)).fetchall()
+        if not all(tuple(map(type, row)) == (int, str, str, int) for row in rows):
+            raise _build_damaged(f"the uploads of the conversation {thread!r}")
         return [(number, digest, location, bool(labelled)) for number, digest, location, labelled in rows]
 
     def record_uploads(self, thread: str, rows: Iterable[tuple[int, str, str, bool]]) -> None:
@@ -145,11 +156,21 @@ class Catalog:
             )
 
     def conversation(self, thread: str) -> tuple[float | None, list[str]]:
-        """Return when a conversation began, None if it is not known, and the ids of messages that were seen in it."""
+        """Return when a conversation began, None if it is not known, and the ids of messages that were seen in it.
+
+        Raises:
+            StoreError: Its row is damaged.
+        """
         query = "SELECT started_at, seen FROM conversations WHERE thread = ?"
         with self._database.read() as connection:
             row = connection.execute(query, (thread,)).fetchone()
-        return (None, []) if row is None else (row[0], json.loads(row[1]))
+        if row is None:
+            return None, []
+        seen = _parse(row[1])
+        is_right = isinstance(seen, list) and all(isinstance(message_id, str) for message_id in seen)
+        if not is_right or not isinstance(row[0], float):
+            raise _build_damaged(f"the conversation {thread!r}")
+        return row[0], seen
 
     def begin_conversation(self, thread: str, moment: float) -> None:
         """Forget the uploads of the conversation that had this thread before."""
@@ -170,12 +191,35 @@ def _choose_id(connection: sqlite3.Connection, sha256: str) -> tuple[str, bool]:
     """Return the id of an image, and whether the image is new."""
     row = connection.execute("SELECT id FROM images WHERE sha256 = ?", (sha256,)).fetchone()
     if row is not None:
+        if not belongs_to(str(row[0]), sha256):
+            raise build_damaged_image(row[0])
         return str(row[0]), False
     ids = image_ids(sha256)
     query = "SELECT id FROM images WHERE id IN (?,?,?)"
     taken = {other for (other,) in connection.execute(query, ids)}
-    return next(image_id for image_id in ids if image_id not in taken), True
+    return next((image_id for image_id in ids if image_id not in taken), ids[-1]), True
 
 
-def _facts(row: tuple[str, str | None, str | None]) -> dict[str, Any]:
-    return {**json.loads(row[0]), **dict(zip(_OF_A_SCOPE, row[1:], strict=True))}
+def _read_facts(image_id: object, text: object, *of_scope: object) -> dict[str, Any]:
+    facts = _parse(text)
+    if not isinstance(facts, dict) or facts.get("id") != image_id:
+        raise build_damaged_image(image_id)
+    return {**facts, **dict(zip(_OF_A_SCOPE, of_scope, strict=True))}
+
+
+def _parse(text: object) -> Any:
+    try:
+        return json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def build_damaged_image(image_id: object) -> StoreError:
+    """Return the error of an image whose facts can't be believed."""
+    return _build_damaged(f"image {str(image_id)!r}")
+
+
+def _build_damaged(what: str) -> StoreError:
+    return StoreError(
+        f"What the image store knows of {what[:200]} is damaged.", next_step="Restore the store from a backup."
+    )

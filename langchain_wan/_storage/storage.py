@@ -16,12 +16,11 @@ from langchain_wan._concurrency.executor import in_thread
 from langchain_wan._concurrency.forks import current_process
 from langchain_wan._storage.backup import back_up
 from langchain_wan._storage.blobs import DIGEST, DiskBlobs, MemoryBlobs
-from langchain_wan._storage.catalog import Catalog
-from langchain_wan._storage.ids import IMAGE_ID, image_id
+from langchain_wan._storage.catalog import Catalog, build_damaged_image
+from langchain_wan._storage.ids import IMAGE_ID, belongs_to, image_id
 from langchain_wan._storage.ledger import Ledger
 from langchain_wan._storage.rows import build_damaged
 from langchain_wan._storage.sqlite import Database
-from langchain_wan.errors import StoreError
 from langchain_wan.models import GeneratedImage, ImageResult
 
 if TYPE_CHECKING:
@@ -161,10 +160,9 @@ class Storage:
         try:
             image = GeneratedImage.model_validate(row)
         except ValidationError as error:
-            raise StoreError(
-                f"What the image store knows of image {str(row.get('id'))[:80]!r} is damaged.",
-                next_step="Add the image again.",
-            ) from error
+            raise build_damaged_image(row["id"]) from error
+        if DIGEST.fullmatch(image.sha256) is None or not belongs_to(image.id, image.sha256):
+            raise build_damaged_image(image.id)
         return image.attached(self, self.blobs.pin(image.sha256))
 
     def keep_reservation(self, operation: tuple[str, str], settle: Callable[[Decimal | None, int], None]) -> None:
