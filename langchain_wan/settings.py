@@ -42,6 +42,7 @@ DEFAULT_BASE_URL = "https://api.aisa.one/v1"
 DEFAULT_MODEL = "wan2.7-image"
 
 
+HIGHEST_PRICE = 10_000  # dollars an image: what a ledger counts fits into 64 bits
 SECRETS = ("api_key", "proxy")
 
 
@@ -69,8 +70,8 @@ def _store(value: Any) -> Any:
 
 
 def _price(value: Decimal) -> Decimal:
-    if not value.is_finite() or value < 0:
-        raise ValueError("a price must be a finite number of dollars, at least 0")
+    if not value.is_finite() or not 0 <= value <= HIGHEST_PRICE:
+        raise ValueError(f"a price must be a number of dollars from 0 to {HIGHEST_PRICE}")
     return value
 
 

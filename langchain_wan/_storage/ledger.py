@@ -161,7 +161,7 @@ class Ledger:
                     next_step="Call again: it returns the result of the other process.",
                     operation_id=operation_id,
                 )
-            table.write(connection, replace(operation, state=state))
+            table.update(connection, replace(operation, state=state))
 
     def transition(
         self,
@@ -196,7 +196,7 @@ class Ledger:
                 error=operation.error if error is None else dict(error),
                 result=operation.result if result is None else dict(result),
             )
-            table.write(connection, new)
+            table.update(connection, new)
             for image in () if result is None else result["images"]:
                 table.add_maker(connection, image["id"], operation)
             if state == "refused":
@@ -238,7 +238,7 @@ class Ledger:
             if operation is None or operation.owner != (owner or self._owner.name):
                 return
             if operation.state in RUNNING_STATES or (late and self._may_end(operation)):
-                table.write(connection, replace(operation, state=state, error=dict(error)))
+                table.update(connection, replace(operation, state=state, error=dict(error)))
                 if state == "refused":
                     spending.release(connection, service, operation_id)
 
@@ -258,7 +258,7 @@ class Ledger:
                 return False
             if not self._owner.start((service, operation_id)):
                 return False
-            table.write(connection, replace(operation, state="paid", owner=self._owner.name))
+            table.update(connection, replace(operation, state="paid", owner=self._owner.name))
         return True
 
     def mark_resumable(self, service: str, operation_id: str) -> None:
@@ -272,7 +272,7 @@ class Ledger:
             operation = table.read(connection, service, operation_id)
             is_paid = operation is not None and operation.state == "paid"
             if operation is not None and (self._may_end(operation) if late else is_paid):
-                table.write(connection, replace(operation, state="partial"))
+                table.update(connection, replace(operation, state="partial"))
 
         self._change(change, own=True)
 

@@ -20,6 +20,8 @@ _WRITE = (
     f"INSERT INTO operations ({_ROW}) VALUES ({', '.join('?' * len(COLUMNS))}) ON CONFLICT (service, id) DO UPDATE SET"  # noqa: S608  fixed words
     f" {', '.join(f'{name} = excluded.{name}' for name in COLUMNS)}"
 )
+_CHANGING = ("state", "owner", "cost_nano", "error", "result", "digest")
+_UPDATE = f"UPDATE operations SET {', '.join(f'{name} = ?' for name in _CHANGING)} WHERE service = ? AND id = ?"  # noqa: S608  fixed words
 
 
 def read(connection: sqlite3.Connection, service: str, operation_id: str) -> Operation | None:
@@ -38,9 +40,15 @@ def write(connection: sqlite3.Connection, operation: Operation) -> None:
     connection.execute(_WRITE, encode(operation))
 
 
+def update(connection: sqlite3.Connection, operation: Operation) -> None:
+    """Write what can change of an operation once it is claimed; indexes of the rest need not be written again."""
+    values = dict(zip(COLUMNS, encode(operation), strict=True))
+    connection.execute(_UPDATE, (*(values[name] for name in _CHANGING), operation.service, operation.id))
+
+
 def release(connection: sqlite3.Connection, operation: Operation) -> None:
     """Give back what was reserved for an operation that sent nothing, and free its name."""
-    write(connection, replace(operation, state="refused"))
+    update(connection, replace(operation, state="refused"))
     spending.release(connection, operation.service, operation.id)
 
 

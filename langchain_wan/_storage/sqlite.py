@@ -109,8 +109,7 @@ class Database:
         Raises:
             StoreError: As for `read`.
         """
-        with self.read():
-            pass
+        self._find("_reader").check()
 
     def _find(self, name: str) -> _Connection:
         if self.path is not None and self._process is not current_process():
@@ -159,15 +158,23 @@ class _Connection:
         self._open: sqlite3.Connection | None = None
         self._process = current_process()
 
+    def check(self) -> None:
+        with self._lock, _store_errors():
+            self._check()
+
+    def _check(self) -> None:
+        if self._folder is not None:
+            if self._open is None:
+                with ExitStack() as opening:
+                    self._attempt(self._folder, "SELECT 1", opening)
+            self._folder.identity.check()
+
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         with self._lock, _store_errors(), ExitStack() as stack:
+            self._check()
             if self._folder is not None:
-                if self._open is None:
-                    with ExitStack() as opening:
-                        self._attempt(self._folder, "SELECT 1", opening)
                 stack.enter_context(_statements)
-                self._folder.identity.check()
             connection = self._open or self._connect()
             connection.execute("BEGIN")
             with self._ending(connection):

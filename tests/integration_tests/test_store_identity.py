@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import stat
@@ -372,3 +373,28 @@ def test_a_budget_that_a_forked_process_would_count_anew_is_refused(named: bool)
         assert server.posts == []
         client.generate("a fox")
         assert len(server.posts) == 1
+
+
+# Locks
+
+
+def test_a_process_keeps_no_descriptor_and_no_file_for_each_folder_that_it_ever_used(tmp_path: Path) -> None:
+    def count_open() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("this system does not list descriptors")
+    with FaultServer(reply(200, answer(data_uri()))) as server:
+        build_client(server, store=WanStore(tmp_path / "first")).generate("a fox")
+        gc.collect()
+        before = count_open()
+        for number in range(20):
+            build_client(server, store=WanStore(tmp_path / f"{number}")).generate("a fox")
+        gc.collect()
+        assert count_open() <= before + 2  # sockets that are closing
+        for _ in range(3):
+            ended = run_program(SPENDER, server.url, KEY, tmp_path / "first")
+            assert ended.returncode == 0, ended.stderr
+        names = {path.name for path in (tmp_path / "first").iterdir() if not path.name.startswith("ledger.sqlite3")}
+        assert names == {"blobs", "raw", "store.id", "store.lock"}
+        assert (tmp_path / "first" / "store.lock").stat().st_size == 0
