@@ -106,6 +106,7 @@ class LockFile:
         self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         _open_files.add(self)
         self._end = weakref.finalize(self, os.close, self._descriptor)
+        self._end.atexit = False  # calls may end later than that; the system closes it
 
     def try_lock(self, number: int) -> bool:
         """Lock a number; False if another object has it."""
