@@ -14,6 +14,7 @@ from langchain_wan._services.catalog import price_usd
 from langchain_wan._storage.ledger import Ledger
 from langchain_wan._storage.money import EXACT, floor_nano, to_nano, to_usd
 from langchain_wan._storage.operations import Limit
+from langchain_wan._text.amounts import format_usd
 from langchain_wan.errors import BudgetExceededError, WanConfigurationError
 
 __all__ = ["Budget", "Reservation", "price_usd"]
@@ -198,8 +199,8 @@ def _build_refusal(budget: Budget, usd: Decimal, images: int, counted: Counted) 
     if budget.max_usd is not None:
         left = _find_left(budget.max_usd, counted)
         fits.append(images if usd == 0 else to_nano(left) * images // to_nano(usd))
-        limit, spent, reserved, rest = map(_to_text, (budget.max_usd, counted.spent, counted.reserved, left))
-        asks.append(f"may cost {_to_text(usd)} (limit {limit}: {spent} spent, {reserved} reserved, {rest} left)")
+        limit, spent, reserved, rest = map(format_usd, (budget.max_usd, counted.spent, counted.reserved, left))
+        asks.append(f"may cost {format_usd(usd)} (limit {limit}: {spent} spent, {reserved} reserved, {rest} left)")
     if budget.max_images is not None:
         left_images = max(0, budget.max_images - counted.images)
         fits.append(left_images)
@@ -227,9 +228,3 @@ def _advise(count: int) -> str:
 
 def _count(images: int) -> str:
     return f"{images} image{'' if images == 1 else 's'}"
-
-
-def _to_text(usd: Decimal) -> str:
-    """Return dollars with at least two decimals."""
-    cents = EXACT.quantize(usd, Decimal("0.01"))
-    return f"${cents:f}" if usd == cents else f"${EXACT.normalize(usd):f}"

@@ -32,6 +32,7 @@ from typing import Any, ClassVar, Literal, Self
 from langchain_core.exceptions import ModelError
 from langchain_core.tools import ToolException
 
+from langchain_wan._text.amounts import format_usd
 from langchain_wan._text.control_characters import escape_line, escape_text
 
 Charged = Literal["no", "maybe", "yes"]
@@ -109,7 +110,7 @@ class WanError(ToolException, ModelError, RuntimeError):
         """Return the sentence that says whether money was spent; "" where no call was made."""
         if self.charged == "no" and self.operation_id is None and not self.is_of_call_only:
             return ""
-        amount = "" if self.max_cost_usd is None else f" (${self.max_cost_usd})"
+        amount = "" if self.max_cost_usd is None else f" ({format_usd(self.max_cost_usd)})"
         return {
             "no": "Nothing was charged.",
             "maybe": f"It may have been charged{amount}.",

@@ -9,8 +9,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from langchain_wan._media import html
-from langchain_wan._storage.money import EXACT, per_image, to_usd
+from langchain_wan._storage.money import per_image, to_usd
 from langchain_wan._storage.states import State
+from langchain_wan._text.amounts import format_usd
 from langchain_wan._text.control_characters import escape_line
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Lineage:
         return "(older images are not shown)" if self.is_cut else "(stored)"
 
     def _price(self) -> str:
-        return f"{self.model}, ${(self.cost_usd or Decimal(0)).normalize(EXACT):f}"
+        return f"{self.model}, {format_usd(self.cost_usd or Decimal(0))}"
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002  IPython's own
         printer.text(str(self))

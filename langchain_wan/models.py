@@ -21,8 +21,9 @@ import langchain_wan
 from langchain_wan._concurrency.executor import in_image_thread, in_thread
 from langchain_wan._media import decode, encode, files, formats, html
 from langchain_wan._storage.ids import ID_PATTERN
-from langchain_wan._storage.money import EXACT, per_image
+from langchain_wan._storage.money import per_image
 from langchain_wan._storage.values import ByteSource, Dollars, Moment
+from langchain_wan._text.amounts import format_usd
 from langchain_wan._text.control_characters import escape_line
 from langchain_wan.errors import StoreError, WanConfigurationError
 from langchain_wan.requests import ImageRequest
@@ -270,7 +271,7 @@ class ImageResult(BaseModel):
     def __str__(self) -> str:
         images = ", ".join(f"{image.id} {image.width}x{image.height}" for image in self.images)
         missing = f"; {len(self.failures)} not downloaded" if self.failures else ""
-        return f"{self._count()}, ${self.cost_usd.normalize(EXACT):f}{': ' if images else ''}{images}{missing}"
+        return f"{self._count()}, {format_usd(self.cost_usd)}{': ' if images else ''}{images}{missing}"
 
     def _count(self) -> str:
         return f"{len(self.images)} image{'' if len(self.images) == 1 else 's'} by {escape_line(self.model)}"
@@ -304,7 +305,7 @@ class ImageResult(BaseModel):
             url: Show the URL of each image that has one.
             cost: Show what was charged.
         """
-        lines = [f"{self._count()}, ${self.cost_usd.normalize(EXACT):f}." if cost else f"{self._count()}."]
+        lines = [f"{self._count()}, {format_usd(self.cost_usd)}." if cost else f"{self._count()}."]
         for image in self.images:
             link = f" {escape_line(image.url)}" if url and image.url else ""
             lines.append(f"{image.id} {image.width}x{image.height}{link}")
@@ -357,17 +358,17 @@ class ImageResult(BaseModel):
         printer.text(self.describe(url=False).rpartition("\n")[0])
 
     def _repr_html_(self) -> str:
-        each, parents = self._cost_per_image, self._parent_previews()
+        each, parents = format_usd(self._cost_per_image), self._parent_previews()
         cards = [
-            html.Card(preview, image.id, f"{image.width}x{image.height} · ${each:f}", parents=parents, note=note)
+            html.Card(preview, image.id, f"{image.width}x{image.height} · {each}", parents=parents, note=note)
             for image in self.images
             for preview, note in [image._preview(320)]
         ]
-        return html.gallery(self.prompt, cards, f"{self.model} · ${self.cost_usd.normalize(EXACT):f}")
+        return html.gallery(self.prompt, cards, f"{self.model} · {format_usd(self.cost_usd)}")
 
     @property
     def _cost_per_image(self) -> Decimal:
-        return per_image(self.cost_usd, len(self.images) + len(self.failures)).normalize(EXACT)
+        return per_image(self.cost_usd, len(self.images) + len(self.failures))
 
     def _parent_previews(self) -> list[tuple[bytes | None, str]]:
         """Return a small picture, or None, and the id of each input image."""

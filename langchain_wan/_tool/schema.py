@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, StrictInt, StrictStr, create_model
 
 from langchain_wan._services.catalog import price_usd
-from langchain_wan._storage.money import EXACT
+from langchain_wan._text.amounts import format_usd
 from langchain_wan._tool.arguments import (
     Arguments,
     WanImageInput,
@@ -80,7 +80,7 @@ def build_description(models: Sequence[str], prices: Mapping[str, Decimal], max_
     costs = []
     for model in models:
         try:
-            costs.append(f"${price_usd(model, prices=prices).normalize(EXACT):f} ({model})")
+            costs.append(f"{format_usd(price_usd(model, prices=prices))} ({model})")
         except InvalidImageRequestError:
             continue
     cost = f" Each image costs {', '.join(costs)}." if costs else ""

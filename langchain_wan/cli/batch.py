@@ -16,6 +16,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from langchain_wan._storage.ledger import Ledger
+from langchain_wan._text.amounts import format_usd
 from langchain_wan.budget import Budget
 from langchain_wan.cli.calls import AbandonedError, CallResult, Calls
 from langchain_wan.cli.in_flight import print_abandoned, print_waiting
@@ -161,14 +162,14 @@ class _Run:
     def _make_calls(self) -> None:
         columns = (
             *(BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[failed]} failed")),
-            *(TextColumn("${task.fields[spent]}"), TimeRemainingColumn()),
+            *(TextColumn("{task.fields[spent]}"), TimeRemainingColumn()),
         )
         requests = [line.request for line in self._lines]
         with (
             Progress(*columns, console=err, disable=not err.is_terminal) as progress,
             closing(self._calls.run(requests)) as calls,
         ):
-            task = progress.add_task("", total=len(self._lines), failed=0, spent="0.00")
+            task = progress.add_task("", total=len(self._lines), failed=0, spent="$0.00")
             for call in calls:
                 self._results[call.index] = self._save(call)
                 progress.update(task, advance=1, failed=self._count_failed(), spent=format_usd(self._sum_new()))
@@ -226,11 +227,5 @@ class _Run:
         done = sum(result.replayed for result in made)
         failed, waiting = self._count_failed(), len(self._lines) - len(self._results)
         spent, total = format_usd(self._sum_new()), format_usd(self._budget.spent_usd)
-        text = f"{done} already done, {len(made) - done} new, ${spent} this run, ${total} in all"
+        text = f"{done} already done, {len(made) - done} new, {spent} this run, {total} in all"
         return text + f"; {failed} failed" * (failed > 0) + f"; {waiting} not started" * (waiting > 0)
-
-
-def format_usd(amount: Decimal) -> str:
-    """Return dollars with two decimals, and with more only where they say something."""
-    cents = amount.quantize(Decimal("0.01"))
-    return f"{cents if cents == amount else amount.normalize():f}"

@@ -13,6 +13,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from langchain_wan._text.amounts import format_usd
 from langchain_wan._text.control_characters import escape_line
 from langchain_wan.cli.options import Folder
 from langchain_wan.cli.output import err, out, report_errors
@@ -79,7 +80,7 @@ class _Row:
         when = entry.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
         state = f"{entry.state} (sandbox)" if entry.is_sandbox else entry.state
         images, parents = "\n".join(entry.images), "\n".join(entry.parents)
-        cells = (when, state, f"${entry.cost_usd:f}", images, parents, escape_line(entry.operation_id))
+        cells = (when, state, format_usd(entry.cost_usd), images, parents, escape_line(entry.operation_id))
         return cls(cells, escape_line(" ".join(entry.prompt.split())))
 
 

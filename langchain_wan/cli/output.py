@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from langchain_wan._media.formats import EXTENSIONS
+from langchain_wan._text.amounts import format_usd
 from langchain_wan._text.control_characters import escape_line, escape_text
 from langchain_wan._text.logs import logger
 from langchain_wan.cli.shell_advice import DEFAULT_FOLDER, name_store, to_shell_advice
@@ -104,7 +105,7 @@ def print_result(result: ImageResult, files: list[Path]) -> None:
     table.add_column("cost", justify="right")
     cost = result._cost_per_image
     for image, file in zip(result.images, files, strict=True):
-        table.add_row(image.id, Text(escape_line(str(file))), f"{image.width}x{image.height}", f"${cost:f}")
+        table.add_row(image.id, Text(escape_line(str(file))), f"{image.width}x{image.height}", format_usd(cost))
     out.print(table)
     for adjustment in result.adjustments:
         err.print(adjustment)

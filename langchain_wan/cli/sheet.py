@@ -8,6 +8,7 @@ from pathlib import Path
 
 from langchain_wan._media.formats import EXTENSIONS
 from langchain_wan._media.html import Picture, contact_sheet
+from langchain_wan._text.amounts import format_usd
 from langchain_wan.cli.calls import CallResult
 from langchain_wan.cli.request_file import Line
 from langchain_wan.cli.shell_advice import to_shell_advice
@@ -27,7 +28,7 @@ def write_sheet(title: str, lines: Sequence[Line], results: Mapping[int, CallRes
     made = [call.result for call in results.values() if call.result is not None]
     cost = sum((result.cost_usd for result in made), Decimal(0))
     failed, waiting = sum(call.error is not None for call in results.values()), len(lines) - len(results)
-    summary = f"{sum(len(result.images) for result in made)} images, ${cost:f}"
+    summary = f"{sum(len(result.images) for result in made)} images, {format_usd(cost)}"
     summary += f"; {failed} failed" * (failed > 0) + f"; {waiting} not started" * (waiting > 0)
     pictures = [
         picture for index, line in enumerate(lines) for picture in _build_pictures(line, results.get(index), folder)
@@ -45,7 +46,7 @@ def _build_pictures(line: Line, call: CallResult | None, folder: Path) -> list[P
     return [
         Picture(
             prompt,
-            f"{image.id} · ${result._cost_per_image:f} · {result.model}",
+            f"{image.id} · {format_usd(result._cost_per_image)} · {result.model}",
             image.preview(),
             f"{image.id}{EXTENSIONS[image.mime_type]}",
             "not stored",

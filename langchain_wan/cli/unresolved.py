@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from langchain_wan._text.amounts import format_usd
 from langchain_wan.cli.output import err
 from langchain_wan.cli.shell_advice import name_resolve
 from langchain_wan.client import WanClient
@@ -27,7 +28,7 @@ def find_unresolved(store: WanStore) -> list[HistoryEntry]:
 
 def describe(entry: HistoryEntry) -> str:
     """Return an operation in one line: its id, its state, its cost and its prompt."""
-    return f"{entry.operation_id} is {entry.state}, ${entry.cost_usd:f}: {' '.join(entry.prompt.split())[:60]}"
+    return f"{entry.operation_id} is {entry.state}, {format_usd(entry.cost_usd)}: {' '.join(entry.prompt.split())[:60]}"
 
 
 def is_own_sandbox(client: WanClient) -> bool:

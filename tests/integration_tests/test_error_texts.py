@@ -159,14 +159,14 @@ def test_a_download_that_is_late_names_its_setting(generate: Generate) -> None:
         error = fail(generate, server, "a fox", download_timeout=0.3)
         assert len(server.posts) == 1
     assert isinstance(error, PaidButNotRetrievedError)
-    assert "the timeout of 0.3 s ended it (setting `download_timeout`). It was charged ($0.030)." in str(error)
+    assert "the timeout of 0.3 s ended it (setting `download_timeout`). It was charged ($0.03)." in str(error)
 
 
 @pytest.mark.parametrize(
     ("status", "money"),
     [
-        (500, "It may have been charged ($0.030)."),
-        (503, "It may have been charged ($0.030)."),
+        (500, "It may have been charged ($0.03)."),
+        (503, "It may have been charged ($0.03)."),
         (400, "Nothing was charged."),
         (402, "Nothing was charged."),
     ],

@@ -104,7 +104,7 @@ def test_history_cuts_the_prompt_and_never_an_id_or_a_cost(uncertain: tuple[Faul
     for entry in store.history():
         assert f" {entry.operation_id}\n" in listing
         assert all(image in listing for image in (*entry.images, *entry.parents))
-    assert listing.count("$0.030") == 5
+    assert listing.count("$0.03") == 5
     assert PROMPT not in listing
     assert "…" in listing
 
@@ -117,7 +117,7 @@ def test_history_is_a_table_where_the_terminal_is_wide(
     lines = run("history", "--out", "cc").output.splitlines()
     assert lines[0].split() == ["when", "state", "cost", "images", "from", "operation", "prompt"]
     for line, entry in zip(lines[1:], store.history(), strict=False):
-        assert {entry.operation_id, "$0.030", "uncertain"} <= set(line.split())
+        assert {entry.operation_id, "$0.03", "uncertain"} <= set(line.split())
         assert line.endswith("…")
 
 

@@ -122,7 +122,7 @@ def test_a_call_that_was_settled_as_charged_says_so_and_what_to_do(generate: Any
             with pytest.raises(errors.PaidButNotRetrievedError) as caught:
                 generate(client, request)
             assert str(caught.value) == (
-                "This operation was settled as charged, and it has no image. It was charged ($0.030). To pay for "
+                "This operation was settled as charged, and it has no image. It was charged ($0.03). To pay for "
                 "another try, use a new operation_id. Operation: mine."
             )
         assert len(server.posts) == 1

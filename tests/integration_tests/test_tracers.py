@@ -87,7 +87,7 @@ def test_a_tool_that_raises_its_errors_has_a_failed_run_that_says_what_happened(
         with pytest.raises(errors.PaymentUncertainError) as caught:
             tool.invoke({"prompt": "a fox"}, {"callbacks": [collector]})
     run = collector.traced_runs[0]
-    assert "It may have been charged ($0.030)" in (run.error or "")
+    assert "It may have been charged ($0.03)" in (run.error or "")
     assert run.extra["metadata"]["error_type"] == "PaymentUncertainError"
     assert repr(caught.value) == f"PaymentUncertainError({caught.value.advice!r})"  # ToolNode shows it to a model
 
@@ -243,7 +243,7 @@ def test_langfuse_gets_the_failure_and_the_cost_in_the_output(kind: str) -> None
     assert failed["langfuse.observation.level"] == "ERROR"
     message = failed["langfuse.observation.status_message"]
     if kind == "generator":
-        assert "It may have been charged ($0.030)" in message
+        assert "It may have been charged ($0.03)" in message
         assert "store.resolve(" in message
     else:
         assert "may have been made and charged" in message

@@ -133,7 +133,7 @@ def test_history_resume_and_resolve_show_and_settle_what_is_open(
         operation = re.findall(r"`langchain-wan resolve (\w+) --not-charged`", lost.stderr)[0]
         assert "store.resolve" not in lost.stderr
         assert runner.invoke(app, ["generate", "a red fox"]).exit_code == 1
-        assert f"{operation} is uncertain, $0.030: a red fox" in runner.invoke(app, ["resume"]).stderr
+        assert f"{operation} is uncertain, $0.03: a red fox" in runner.invoke(app, ["resume"]).stderr
         assert runner.invoke(app, ["resolve", "nonsense", "--not-charged"]).exit_code == 2
         assert runner.invoke(app, ["resolve", operation, "--not-charged"]).exit_code == 0
         made = IMAGE_ID.findall(runner.invoke(app, ["generate", "a red fox"]).stdout)[0]

@@ -740,7 +740,14 @@ def test_one_image_is_no_plural() -> None:
 
 @pytest.mark.parametrize(
     ("cost", "shown"),
-    [("0.060", "$0.06."), ("0.075", "$0.075."), ("0.30", "$0.3."), ("100", "$100."), ("0", "$0."), ("1E+2", "$100.")],
+    [
+        ("0.060", "$0.06."),
+        ("0.075", "$0.075."),
+        ("0.30", "$0.30."),
+        ("100", "$100.00."),
+        ("0", "$0.00."),
+        ("1E+2", "$100.00."),
+    ],
 )
 def test_a_cost_is_written_without_exponent_or_idle_noughts(cost: str, shown: str) -> None:
     assert result(cost_usd=Decimal(cost)).describe().splitlines()[0].endswith(shown)
