@@ -204,7 +204,7 @@ class WanStore:
         if self.get(image_id) is None:
             raise StoreError(
                 f"No image {str(image_id)!r} in this store.",
-                next_step="history() lists the images of its operations.",
+                next_step="store.history() lists the images of its operations.",
             )
         ledger = self._storage.ledger
         return trace_lineage(image_id, lambda made: ledger.maker(made, self.scope), self._find_image)

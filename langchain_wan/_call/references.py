@@ -250,7 +250,7 @@ def _from_url(url: str, naming: Naming) -> Reference:
     try:
         parse_target(url)
     except RefusedAddressError as error:
-        raise _refuse(naming, f"the URL may not be used: {error}", "refused", UNUSABLE_URL) from error
+        raise _refuse(naming, str(error), "refused", UNUSABLE_URL) from error
     return Reference(url=url)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from langchain_wan._storage.ledger import Ledger
 from langchain_wan._text.amounts import format_usd
@@ -138,41 +138,44 @@ class _Run:
         """Make the calls, save the images, write the sheet and print the summary."""
         if err.is_terminal and not is_own_sandbox(self._client):  # whoever kills it can read afterwards what to do
             step = name_resolve("--all", "not-charged", self._batch.folder)
-            err.print(f"If this run is killed, check the account, run {step}, then the same command again.")
+            err.print(f"If this run is killed: check the account, run {step}, then run this command again.")
+        if is_own_sandbox(self._client):
+            err.print("Each run has a new sandbox, which makes every line again, at no cost.")
         try:
             self._make_calls()
             self._print_errors()
         except AbandonedError as abandoned:
             self._print_errors()
-            left = print_abandoned(self._client, abandoned, self._batch.folder, self._name_lines)
+            left = print_abandoned(self._client, abandoned, self._batch.folder, self._name_lines, steps_follow=True)
             self._results |= {index: CallResult(index, error=error) for index, error in left.items()}
         finally:  # what came before an error is worth a look too
             write_sheet(title, self._lines, self._results, self._batch.folder)
         out.print(f"{self._summarize()}: {self._batch.folder / SHEET}")
         if not is_own_sandbox(self._client):
-            errors = [call.error for call in self._results.values()]
-            uncertain = [error.operation_id or "" for error in errors if isinstance(error, PaymentUncertainError)]
-            print_steps_to_settle(uncertain, self._batch.folder, then=RUN_AGAIN)
+            uncertain = [error.operation_id or "" for error in self._find_uncertain()]
+            print_steps_to_settle(uncertain, self._batch.folder, then="" if self._calls.interrupted else RUN_AGAIN)
+        is_complete = len(self._results) == len(self._lines) and not self._find_errors()
         if self._calls.interrupted:
-            err.print("Interrupted. Run the same command again to make the rest.")
+            err.print("Interrupted." if is_complete else "Interrupted. Run the same command again to make the rest.")
             raise typer.Exit(130)
-        if self._count_failed() or len(self._results) < len(self._lines):
+        if not is_complete:
             raise typer.Exit(1)
 
     def _make_calls(self) -> None:
         columns = (
-            *(BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[failed]} failed")),
-            *(TextColumn("{task.fields[spent]}"), TimeRemainingColumn()),
+            *(BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[problems]}")),
+            *(TextColumn("{task.fields[spent]}"), TimeElapsedColumn()),
         )
         requests = [line.request for line in self._lines]
         with (
             Progress(*columns, console=err, disable=not err.is_terminal) as progress,
             closing(self._calls.run(requests)) as calls,
         ):
-            task = progress.add_task("", total=len(self._lines), failed=0, spent="$0.00")
+            task = progress.add_task("", total=len(self._lines), problems="0 failed", spent="$0.00")
             for call in calls:
                 self._results[call.index] = self._save(call)
-                progress.update(task, advance=1, failed=self._count_failed(), spent=format_usd(self._sum_new()))
+                problems, spent = self._count_problems(), format_usd(self._sum_new())
+                progress.update(task, advance=1, problems=problems, spent=spent)
 
     def _save(self, call: CallResult) -> CallResult:
         try:
@@ -186,8 +189,16 @@ class _Run:
         service = self._client.endpoint().base_url
         return _is_sent(self._client.store._storage.ledger, service, self._lines[index].request.operation_id)
 
-    def _count_failed(self) -> int:
-        return sum(call.error is not None for call in self._results.values())
+    def _find_errors(self) -> list[WanError]:
+        return [call.error for call in self._results.values() if call.error is not None]
+
+    def _find_uncertain(self) -> list[WanError]:
+        return [error for error in self._find_errors() if error.charged == "maybe"]
+
+    def _count_problems(self) -> str:
+        """Return how many lines have no image; those that may have been charged are counted apart."""
+        uncertain = len(self._find_uncertain())
+        return f"{len(self._find_errors()) - uncertain} failed" + f", {uncertain} uncertain" * (uncertain > 0)
 
     def _sum_new(self) -> Decimal:
         results = [call.result for call in self._results.values() if call.result is not None]
@@ -225,7 +236,12 @@ class _Run:
     def _summarize(self) -> str:
         made = [call.result for call in self._results.values() if call.result is not None and call.error is None]
         done = sum(result.replayed for result in made)
-        failed, waiting = self._count_failed(), len(self._lines) - len(self._results)
+        waiting = len(self._lines) - len(self._results)
         spent, total = format_usd(self._sum_new()), format_usd(self._budget.spent_usd)
         text = f"{done} already done, {len(made) - done} new, {spent} this run, {total} in all"
-        return text + f"; {failed} failed" * (failed > 0) + f"; {waiting} not started" * (waiting > 0)
+        uncertain = self._find_uncertain()
+        failed = len(self._find_errors()) - len(uncertain)
+        at_risk = format_usd(sum((error.max_cost_usd or Decimal(0) for error in uncertain), Decimal(0)))
+        text += f"; {failed} failed" * (failed > 0)
+        text += f"; {len(uncertain)} uncertain ({at_risk} may have been charged)" * bool(uncertain)
+        return text + f"; {waiting} not started" * (waiting > 0)

@@ -21,7 +21,7 @@ from langchain_wan.cli.in_flight import print_abandoned, print_waiting
 from langchain_wan.cli.options import Folder
 from langchain_wan.cli.output import err, print_result, report_errors, save_image, show_spinner
 from langchain_wan.cli.request_file import STANDARD_INPUT, read_file
-from langchain_wan.cli.shell_advice import DEFAULT_FOLDER, to_shell_advice
+from langchain_wan.cli.shell_advice import DEFAULT_FOLDER
 from langchain_wan.cli.sources import build_finder
 from langchain_wan.client import WanClient
 from langchain_wan.errors import WanError
@@ -44,7 +44,9 @@ def generate(
         list[str] | None, typer.Option(metavar="IMAGE", help="Input image: file, URL or id; repeat it for several.")
     ] = None,
     size: Annotated[str | None, typer.Option(metavar="SIZE", help="Size, such as 2K or 1280*720.")] = None,
-    seed: Annotated[int | None, typer.Option(metavar="NUMBER", help="Seed; the same one gives similar images.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="Seed; the same seed gives similar images.")
+    ] = None,
     negative_prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="What not to show.")] = None,
     folder: Annotated[Path, Folder] = DEFAULT_FOLDER,
     sandbox: Annotated[bool, typer.Option("--sandbox", help="Use the local sandbox: placeholders, no cost.")] = False,
@@ -52,31 +54,33 @@ def generate(
     file: Annotated[
         Path | None,
         typer.Option(
-            "--from", metavar="FILE", help="File of requests: a prompt a line, or .jsonl. A second run makes the rest."
+            "--from", metavar="FILE", help="File with a prompt on each line, or .jsonl. A second run makes the rest."
         ),
     ] = None,
     batch: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Name of the batch; else the path of the file.")
+        str | None, typer.Option(metavar="NAME", help="Name of the batch, instead of the path of the file.")
     ] = None,
     redo: Annotated[
-        list[int] | None, typer.Option(metavar="LINE", help="Line of the file to pay for once more.")
+        list[int] | None,
+        typer.Option(metavar="LINE", help="Line of the file to pay for once more; repeat it for several."),
     ] = None,
     concurrency: Annotated[
-        int, typer.Option(min=1, metavar="NUMBER", help="Number of calls at once, with --from.")
+        int, typer.Option(min=1, metavar="NUMBER", help="With --from: number of calls at once.")
     ] = 5,
     max_usd: Annotated[
-        str | None, typer.Option(metavar="DOLLARS", help="Limit; with --from for all runs of the file.")
+        str | None,
+        typer.Option(metavar="DOLLARS", help="Spending limit; with --from, for all runs of the file together."),
     ] = None,
 ) -> None:
     """Make, edit or combine images."""
     if context.args:
         raise typer.BadParameter(_explain_extra_words([prompt or "", *context.args]), param_hint="PROMPT")
     if (prompt is None) == (file is None):
-        raise typer.BadParameter("Give a prompt, or a file with --from.", param_hint="PROMPT")
+        raise typer.BadParameter("Give either a prompt or --from FILE.", param_hint="PROMPT")
     if file is not None and as_json:
         raise typer.BadParameter("A batch writes a contact sheet; --json is for a single prompt.", param_hint="--json")
     if file is None and (batch is not None or redo):
-        raise typer.BadParameter("This option is for a file of --from.", param_hint="--batch" if batch else "--redo")
+        raise typer.BadParameter("This option needs --from FILE.", param_hint="--batch" if batch else "--redo")
     fields: dict[str, Any] = {"n": n, "model": model, "images": image or []}
     optional = {"size": size, "seed": seed, "negative_prompt": negative_prompt}
     fields |= {name: value for name, value in optional.items() if value is not None}
@@ -124,7 +128,7 @@ def _build_budget(max_usd: str | None) -> Budget | None:
     try:
         return None if max_usd is None else Budget(max_usd=max_usd)
     except ValueError as error:
-        raise typer.BadParameter(to_shell_advice(str(error), DEFAULT_FOLDER), param_hint="--max-usd") from None
+        raise typer.BadParameter(str(error).removeprefix("max_usd "), param_hint="--max-usd") from None
 
 
 def _choose_service(sandbox: bool, stack: ExitStack) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from rich.text import Text
 from langchain_wan._text.amounts import format_usd
 from langchain_wan._text.control_characters import escape_line
 from langchain_wan.cli.options import Folder
-from langchain_wan.cli.output import err, out, report_errors
+from langchain_wan.cli.output import err, out, print_nothing_yet, report_errors
 from langchain_wan.cli.shell_advice import DEFAULT_FOLDER, name_store
 from langchain_wan.cli.unresolved import find_uncertain, find_unresolved, print_steps_to_settle
 from langchain_wan.history import HistoryEntry
@@ -29,10 +29,10 @@ SHORTEST_PROMPT = 20  # where less is left of a prompt, an operation has several
 
 def history(
     folder: Annotated[Path, Folder] = DEFAULT_FOLDER,
-    limit: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="Number of operations, newest first.")] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the operations as JSON.")] = False,
+    limit: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="Number of calls.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the calls as JSON.")] = False,
 ) -> None:
-    """List paid calls, the newest first."""
+    """List calls and what they cost, the newest first."""
     with report_errors(folder):
         store = WanStore(folder)
         entries = store.history(limit) if folder.is_dir() else []
@@ -42,7 +42,7 @@ def history(
             _print_entries([_Row.build(entry) for entry in entries])
             _print_next_steps(store, folder)
         else:
-            err.print(f"Nothing yet in {folder}.")
+            print_nothing_yet(folder)
 
 
 def _print_next_steps(store: WanStore, folder: Path) -> None:

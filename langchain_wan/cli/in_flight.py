@@ -26,7 +26,12 @@ def print_waiting(calls: str) -> None:
 
 
 def print_abandoned(
-    client: WanClient, abandoned: AbandonedError, folder: Path, name: Callable[[Sequence[int]], str]
+    client: WanClient,
+    abandoned: AbandonedError,
+    folder: Path,
+    name: Callable[[Sequence[int]], str],
+    *,
+    steps_follow: bool = False,
 ) -> dict[int, WanError]:
     """Say what becomes of each call that a second Ctrl-C abandoned; return the errors of those that were sent.
 
@@ -35,12 +40,15 @@ def print_abandoned(
         abandoned: Which calls are in flight.
         folder: The store.
         name: Returns what calls are named, by their indexes.
+        steps_follow: Whether the commands that settle uncertain calls are printed afterwards.
     """
     service, ledger = client.endpoint().base_url, client.store._storage.ledger
     errors = dict[int, WanError]()
     for index, operation_id in sorted(abandoned.in_flight.items()):
         error = _build_error(ledger.operation(service, operation_id))
         text = "It was not sent. Nothing was charged." if error is None else to_shell_advice(str(error), folder)
+        if steps_follow and isinstance(error, PaymentUncertainError):
+            text = f"{error.what} {error.money()}"
         named = f"{name([index])}, {operation_id}" if operation_id else name([index])
         err.print(f"Abandoned {named}: {text}")
         if error is not None:

@@ -113,6 +113,12 @@ def print_result(result: ImageResult, files: list[Path]) -> None:
         err.print(f"Image {failure.index + 1} was charged and not retrieved: {failure.reason}.")
 
 
+def print_nothing_yet(folder: Path) -> None:
+    """Say that a folder has no calls; it may be misspelled."""
+    reason = "" if folder.is_dir() else ": there is no such folder. Name the store's folder with --out"
+    err.print(f"Nothing yet in {folder}{reason}.")
+
+
 @contextmanager
 def show_spinner(text: str) -> Iterator[None]:
     """Show on a terminal that something is going on, and for how long."""

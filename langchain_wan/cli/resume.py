@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from langchain_wan.cli.options import Folder
-from langchain_wan.cli.output import err, print_result, report_errors, save_image, show_spinner
+from langchain_wan.cli.output import err, print_nothing_yet, print_result, report_errors, save_image, show_spinner
 from langchain_wan.cli.shell_advice import DEFAULT_FOLDER, name_resolve, to_shell_advice
 from langchain_wan.cli.unresolved import describe, find_uncertain, find_unresolved, print_steps_to_settle
 from langchain_wan.client import WanClient
@@ -22,7 +22,7 @@ def resume(folder: Annotated[Path, Folder] = DEFAULT_FOLDER) -> None:
         save_image(image, folder)
 
     if not folder.is_dir():
-        err.print(f"Nothing yet in {folder}.")
+        print_nothing_yet(folder)
         return
     with report_errors(folder):
         store = WanStore(folder)

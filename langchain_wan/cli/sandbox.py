@@ -16,10 +16,10 @@ FAULT_NAMES = f"Faults: none, {', '.join(FAULTS)}."
 
 def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, metavar="NUMBER", help="Port; 0 for any free port.")] = 8377,
-    latency: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Latency of each request.")] = 0,
+    latency: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Seconds that each request takes.")] = 0,
     fault: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Fault of the first paid request, or none; repeat it for the next ones."),
+        typer.Option(metavar="NAME", help="Fault of the first paid request, or none; repeat it for the next requests."),
     ] = None,
 ) -> None:
     """Run a fake service on this machine until Ctrl-C."""

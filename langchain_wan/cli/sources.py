@@ -30,6 +30,8 @@ def build_finder(folder: Path) -> Callable[[str], str | Path]:
                 raise typer.BadParameter(f"No image {text} in {folder}.", param_hint="--image")
             return text
         path = Path(text).expanduser()
+        if path.is_dir():
+            raise typer.BadParameter(f"{text} is a folder, not an image file.", param_hint="--image")
         if not path.is_file():
             raise typer.BadParameter(f"No such file, URL or image id: {text}", param_hint="--image")
         try:
