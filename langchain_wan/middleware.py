@@ -96,12 +96,15 @@ class WanImageMiddleware(AgentMiddleware[Any, Any, Any]):
 
     def _find_newest(self, conversations: Sequence[Conversation]) -> dict[str, dict[str, Any]]:
         """Return the blocks of the newest images by their ids, the newest last."""
-        attached = {upload.image_id for conversation in conversations for upload in conversation.uploads()}
+        usable: set[str | None] = {image_id for conversation in conversations for image_id in conversation.usable_ids()}
+        usable -= {upload.image_id for conversation in conversations for upload in conversation.uploads()}
         blocks: dict[str, dict[str, Any]] = {}
-        for image_id in reversed(conversations[0].visible_ids if conversations else {}):
-            known = (conversation.known(image_id) for conversation in conversations)
-            image = None if image_id in attached else next(filter(None, known), None)
-            if image is not None and len(blocks) < self.show_last:
+        visible = conversations[0].visible_ids if conversations else {}
+        for image_id in reversed([image_id for image_id in visible if image_id in usable]):
+            if len(blocks) == self.show_last:
+                break
+            image = next(filter(None, (conversation.known(image_id) for conversation in conversations)), None)
+            if image is not None:
                 try:
                     source = image if self.store is None else image.attached(self.store)
                     blocks[image_id] = source.content_block(self.max_side)

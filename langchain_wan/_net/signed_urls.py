@@ -12,8 +12,8 @@ _SIGNATURE = re.compile(
 )
 
 
-def same_url(url: str, known: Iterable[tuple[str, str]]) -> str | None:
-    """Return the name of the known URL that a model means, or None.
+class KnownUrls:
+    """Names by URL, and the name of the URL that a model means.
 
     Models drop the signature of a URL, or break it. So the query is ignored if the model wrote none, or if the query
     of the known URL is a signature, as long as only one image matches. Any other query may be what tells two images
@@ -22,15 +22,30 @@ def same_url(url: str, known: Iterable[tuple[str, str]]) -> str | None:
     Args:
         known: URLs and the name of each.
     """
+
+    def __init__(self, known: Iterable[tuple[str, str]]) -> None:
+        self._exact: dict[str, str] = {}
+        self._by_path: dict[str, set[str]] = {}
+        self._signed: dict[str, set[str]] = {}
+        for url, name in known:
+            self._exact.setdefault(url, name)
+            bare, query = _split(url)
+            self._by_path.setdefault(bare, set()).add(name)
+            if _SIGNATURE.search(query) is not None:
+                self._signed.setdefault(bare, set()).add(name)
+
+    def find(self, url: str) -> str | None:
+        """Return the name of the known URL that is meant, or None."""
+        if url in self._exact:
+            return self._exact[url]
+        bare, query = _split(url)
+        matches = (self._signed if query else self._by_path).get(bare, set())
+        return next(iter(matches)) if len(matches) == 1 else None
+
+
+def _split(url: str) -> tuple[str, str]:
     bare, _, query = url.partition("#")[0].partition("?")
-    matches: set[str] = set()
-    for other, name in known:
-        if other == url:
-            return name
-        known_bare, _, known_query = other.partition("#")[0].partition("?")
-        if known_bare == bare and (not query or _SIGNATURE.search(known_query) is not None):
-            matches.add(name)
-    return matches.pop() if len(matches) == 1 else None
+    return bare, query
 
 
 def find_expiry(url: str) -> datetime | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from langchain_wan._net.signed_urls import same_url
+from langchain_wan._net.signed_urls import KnownUrls
 from langchain_wan._storage.ids import belongs_to, image_ids
 from langchain_wan._storage.sqlite import Database
 from langchain_wan.errors import StoreError
@@ -89,12 +89,12 @@ class Catalog:
             return {str(image_id): str(sha256) for image_id, sha256 in rows}
 
     def image_at(self, url: str, scope: str) -> dict[str, Any] | None:
-        """Return the image that a URL showed, or None; see `same_url`."""
+        """Return the image that a URL showed, or None; see `KnownUrls`."""
         query = _IMAGES + " AND substr(url || '?', 1, length(?) + 1) = ? || '?' LIMIT 100"
         bare = url.partition("?")[0].partition("#")[0]
         with self._database.read() as connection:
             rows = connection.execute(query, (scope, scope, bare, bare)).fetchall()
-        meant = same_url(url, [(known, str(image_id)) for image_id, _, known, _ in rows])
+        meant = KnownUrls((known, str(image_id)) for image_id, _, known, _ in rows).find(url)
         return next((_read_facts(*row) for row in rows if row[0] == meant), None)
 
     def forget_image(self, image_id: str, scope: str, delete: Callable[[], object]) -> None:

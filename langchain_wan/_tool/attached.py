@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 Source = str | bytes | None
 
 
+MAX_UPLOADS = 9_999  # the last that has a name
 SEEN_MESSAGES = 100  # the newest message ids by which a conversation is recognised
 AT = "at "  # before a URL, which a client writes: it must not be taken for an id
 
@@ -53,6 +55,7 @@ class Attached:
     started_at: float = 0.0
     recorded: list[Numbered] = field(default_factory=list)
     numbers: list[Numbered] = field(default_factory=list)
+    _meanings: dict[int, dict[str, Numbered]] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Read what the store remembers, and number what is new."""
@@ -79,7 +82,8 @@ class Attached:
         """Image ids by number, as tool messages that still stand say."""
         texts = (message.text for message in self.messages or () if message.role == "tool")
         told = {int(number): image_id for text in texts for number, image_id in _TOLD.findall(text)}
-        return {number: image_id for number, image_id in told.items() if self.store.get(image_id) is not None}
+        known = self._catalog.digests([*told.values()], self.store.scope)
+        return {number: image_id for number, image_id in told.items() if image_id in known}
 
     @property
     def all_numbers(self) -> list[Numbered]:
@@ -89,7 +93,9 @@ class Attached:
 
     def find_meanings(self, number: int) -> list[Numbered]:
         """Return the images that `upload_<number>` can mean."""
-        return list(find_meanings(number, self.numbers, self.recorded, self.told).values())
+        if self._meanings is None:
+            self._meanings = find_meanings(self.numbers, self.recorded, self.told)
+        return list(self._meanings.get(number, {}).values())
 
     def locate(self, number: int, location: str) -> None:
         """Record where an image is now: its id in the store, or why it can't be used."""
@@ -99,6 +105,7 @@ class Attached:
             return replace(numbered, location=location) if numbered.digest in digests else numbered
 
         self.numbers, self.recorded = list(map(move, self.numbers)), list(map(move, self.recorded))
+        self._meanings = None
         for digest in digests if self.thread is not None else ():
             self._catalog.locate_upload(str(self.thread), digest, location)
 
@@ -107,16 +114,18 @@ class Attached:
 
         It is recorded that a model sees them, so that it means them and does not count.
         """
-        free = {numbered.number: numbered for numbered in self.all_numbers}
+        free: dict[str, deque[Numbered]] = {}
+        for numbered in self.all_numbers:
+            free.setdefault(numbered.digest, deque()).append(numbered)
         labels: list[dict[int, Numbered]] = [{} for _ in messages]
         for message, block, digest, _ in _find_blocks(messages):
-            numbered = next((numbered for numbered in free.values() if numbered.digest == digest), None)
-            if numbered is not None:
-                labels[message][block] = free.pop(numbered.number)
+            if free.get(digest):
+                labels[message][block] = free[digest].popleft()
         numbers = {numbered.number for label in labels for numbered in label.values()}
         self.numbers = [
             replace(numbered, labelled=numbered.labelled or numbered.number in numbers) for numbered in self.numbers
         ]
+        self._meanings = None
         self._record()
         return labels
 
@@ -126,7 +135,7 @@ class Attached:
 
     @cached_property
     def _blocks(self) -> list[tuple[int, int, str, Source]]:
-        return _find_blocks(self.messages or ())
+        return _find_blocks(self.messages or ())[:MAX_UPLOADS]
 
     def _record(self) -> None:
         known = {(numbered.number, numbered.labelled) for numbered in self.recorded}
@@ -158,7 +167,7 @@ class Attached:
         images = {numbered.image for numbered in self.recorded}
         if any(attachment.image in images for attachment in self.attachments):
             return True
-        if any(self.store.get(image_id) is not None for image_id in self.visible_ids):
+        if self._catalog.digests([*self.visible_ids], self.store.scope):
             return True
         is_empty = not self.recorded and not seen
         return is_empty and (began is None or not self._catalog.names(self.store.scope, since=began, limit=1))

@@ -20,7 +20,7 @@ from langchain_wan._call.names import AT_A_PRIVATE_ADDRESS, NOT_A_WEB_URL, ONLY_
 from langchain_wan._media import data_uri, decode, formats
 from langchain_wan._media.blocks import block_source
 from langchain_wan._net.addresses import RefusedAddressError, is_well_formed, parse_target
-from langchain_wan._net.signed_urls import same_url
+from langchain_wan._net.signed_urls import KnownUrls
 from langchain_wan._storage.ids import IMAGE_ID, belongs_to, image_ids
 from langchain_wan._tool.attached import AT, Attached, is_stored, store_source
 from langchain_wan._tool.messages import Message, find_newest_human, read_messages
@@ -131,12 +131,11 @@ class Conversation:
 
     def known(self, image_id: str) -> GeneratedImage | None:
         """Return the image with this id that may be used here, or None; one that another tool made is stored now."""
-        self.uploads()  # what was attached is known by its id too
-        stored = self._store.get(image_id)
+        stored = self._attached.store.get(image_id)  # what was attached is known by its id too
         if stored is not None and (not self._only_visible or image_id in self.visible_ids):
             return stored
-        source = next((image.source for image in self._foreign if image.id == image_id), None)
-        location = None if source is None else store_source(source, self._store)
+        image = self._foreign_by_id.get(image_id)
+        location = None if image is None else store_source(image.source, self._store)
         return self._store.get(location) if location is not None and is_stored(location) else None
 
     def carried(self, image_id: str) -> GeneratedImage | None:
@@ -145,19 +144,15 @@ class Conversation:
 
     def at_url(self, url: str) -> str | None:
         """Return the id, upload name or whole URL of what a URL shows in this conversation, or None."""
-        known = [(image.url, image.id) for image in self._carried.values() if image.url is not None]
-        for numbered in self._attached.all_numbers:
-            source = self._attached.sources.get(numbered.digest) or self._build_upload(numbered).url
-            if isinstance(source, str):
-                known.append((source, self._find_name(numbered)))
-        known += [(image.source, image.source) for image in self._foreign if isinstance(image.source, str)]
-        return same_url(url, known)
+        return self._urls_here.find(url)
 
     def names(self) -> list[str]:
         """Return what may be used, the newest last, to be listed in a refusal: nothing of another conversation."""
-        attached = [numbered for numbered in self._attached.all_numbers if self._is_usable(numbered)]
+        numbers = self._attached.all_numbers
+        still_stored = self._find_digests([numbered.location for numbered in numbers])
+        attached = [numbered for numbered in numbers if self._is_usable(numbered, still_stored)]
         stored = self._store._storage.catalog.names(self._store.scope, since=self._attached.started_at)
-        visible = [name for name in self.visible_ids if name in self._carried or self._store.get(name) is not None]
+        visible = [name for name in self.visible_ids if name in self._carried or name in self._known]
         ids = [name for name in visible if name not in stored]
         ids += [name for name in stored if not self._only_visible or name in self.visible_ids]
         ids += [image.name for image in self._foreign]
@@ -182,10 +177,14 @@ class Conversation:
                 used |= set(_find_strings(call.get("args")))
         used |= {self.at_url(name) or name for name in used if name[:4].lower() == "http"}
         numbers = [_read_number(name) for name in used if UPLOAD.fullmatch(name)]
-        images = {meaning.image for number in numbers for meaning in self._attached.find_meanings(number)}
+        images = used | {meaning.image for number in numbers for meaning in self._attached.find_meanings(number)}
         attached = zip(self._attached.attachments, self._attached.numbers, strict=True)
         brought = [numbered for attachment, numbered in attached if attachment.message == newest]
-        return [self._build_upload(numbered) for numbered in brought if numbered.image not in used | images]
+        return [self._build_upload(numbered) for numbered in brought if numbered.image not in images]
+
+    def usable_ids(self) -> list[str]:
+        """Return the ids in the messages whose image may be used here without a download, the oldest first."""
+        return [image_id for image_id in self.visible_ids if image_id in self._known or image_id in self._foreign_by_id]
 
     @cached_property
     def visible_ids(self) -> dict[str, int]:
@@ -195,6 +194,24 @@ class Conversation:
     @cached_property
     def _attached(self) -> Attached:
         return Attached(self._store, self._messages, self._thread, self._partial, self.visible_ids)
+
+    @cached_property
+    def _known(self) -> Mapping[str, str]:
+        """The digests of the images whose ids stand in the messages, of those that this scope knows."""
+        return self._find_digests([*self.visible_ids])
+
+    def _find_digests(self, image_ids: Sequence[str]) -> Mapping[str, str]:
+        return self._store._storage.catalog.digests(image_ids, self._store.scope)
+
+    @cached_property
+    def _urls_here(self) -> KnownUrls:
+        known = [(image.url, image.id) for image in self._carried.values() if image.url is not None]
+        for numbered in self._attached.all_numbers:
+            source = self._attached.sources.get(numbered.digest) or self._build_upload(numbered).url
+            if isinstance(source, str):
+                known.append((source, self._find_name(numbered)))
+        known += [(image.source, image.source) for image in self._foreign if isinstance(image.source, str)]
+        return KnownUrls(known)
 
     @cached_property
     def _carried(self) -> dict[str, GeneratedImage]:
@@ -210,6 +227,10 @@ class Conversation:
     def _foreign(self) -> list[ForeignImage]:
         return _find_foreign(self._messages or (), self._store)
 
+    @cached_property
+    def _foreign_by_id(self) -> dict[str, ForeignImage]:
+        return {image.id: image for image in self._foreign if image.id is not None}
+
     def _build_upload(self, numbered: Numbered) -> Upload:
         if is_stored(numbered.location):
             return Upload(numbered.name, image_id=numbered.location)
@@ -219,9 +240,9 @@ class Conversation:
         problem = _judge_url(url, self._urls)
         return Upload(numbered.name, url=url) if problem is None else Upload(numbered.name, problem=problem)
 
-    def _is_usable(self, numbered: Numbered) -> bool:
+    def _is_usable(self, numbered: Numbered, stored: Mapping[str, str]) -> bool:
         upload = self._build_upload(numbered)
-        return upload.problem is None and (upload.image_id is None or self._store.get(upload.image_id) is not None)
+        return upload.problem is None and (upload.image_id is None or upload.image_id in stored)
 
     def _find_name(self, numbered: Numbered) -> str:
         """Return the upload name of an image, or its id or URL where the name is ambiguous."""
@@ -322,9 +343,12 @@ def _read_artifact(artifact: Any) -> Iterator[GeneratedImage]:
 
 
 def _find_strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        yield from (text for item in value.values() for text in _find_strings(item))
-    elif isinstance(value, list | tuple):
-        yield from (text for item in value for text in _find_strings(item))
+    waiting = [value]
+    while waiting:  # a client may nest as deep as it likes
+        value = waiting.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, Mapping):
+            waiting += value.values()
+        elif isinstance(value, list | tuple):
+            waiting += value

@@ -7,6 +7,7 @@ name is ambiguous. Everything here is plain computation; `attached.py` reads and
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -75,35 +76,39 @@ def number_attachments(
     """
     by_number = {number: Numbered(number, image_id, image_id) for number, image_id in told.items()}
     by_number |= {numbered.number: numbered for numbered in recorded}
-    free = [by_number[number] for number in sorted(by_number)]
+    free: dict[str, deque[Numbered]] = {}
+    for number in sorted(by_number):
+        free.setdefault(by_number[number].image, deque()).append(by_number[number])
     following = max(by_number, default=0) + 1
     numbers: list[Numbered] = []
     for position, attachment in enumerate(attachments, 1):
-        match = next((numbered for numbered in free if numbered.image == attachment.image), None)
-        if match is None:
+        same = free.get(attachment.image)
+        if same:
+            match = same.popleft()
+        else:
             number = position if position not in by_number else following
             match = Numbered(number, attachment.digest, attachment.location)
             by_number[number], following = match, max(following, number + 1)
-        else:
-            free.remove(match)
         numbers.append(replace(match, digest=attachment.digest, location=attachment.location))
     return numbers
 
 
 def find_meanings(
-    number: int, attachments: Sequence[Numbered], recorded: Iterable[Numbered], told: Mapping[int, str]
-) -> dict[str, Numbered]:
-    """Return the images that a number can mean, by what identifies them: none, one, or several.
+    attachments: Sequence[Numbered], recorded: Iterable[Numbered], told: Mapping[int, str]
+) -> dict[int, dict[str, Numbered]]:
+    """Return the images that each number can mean, by what identifies them: one, or several.
 
     Args:
         attachments: The number of each image block that is in the messages, in order.
         recorded: The numbers that images had before, those of blocks that are gone among them.
         told: Image ids by number, as the messages still say.
     """
-    meanings = [numbered for numbered in (*attachments, *recorded) if numbered.number == number]
-    if number in told:
-        meanings.append(Numbered(number, told[number], told[number]))
-    # Whoever sees no labels counts.
-    if number <= len(attachments) and not attachments[number - 1].labelled:
-        meanings.append(attachments[number - 1])
-    return {meaning.image: meaning for meaning in reversed(meanings)}
+    meanings: dict[int, list[Numbered]] = {}
+    for numbered in (*attachments, *recorded):
+        meanings.setdefault(numbered.number, []).append(numbered)
+    for number, image_id in told.items():
+        meanings.setdefault(number, []).append(Numbered(number, image_id, image_id))
+    for position, numbered in enumerate(attachments, 1):
+        if not numbered.labelled:  # whoever sees no labels counts
+            meanings.setdefault(position, []).append(numbered)
+    return {number: {meaning.image: meaning for meaning in reversed(images)} for number, images in meanings.items()}
