@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from langchain_wan._concurrency.forks import current_process
-from langchain_wan._storage.rows import COLUMNS, decode
+from langchain_wan._storage.rows import COLUMNS, build_damaged, is_whole
 from langchain_wan._storage.sqlite import Database
 from langchain_wan._text.logs import logger
 from langchain_wan.errors import StoreError
@@ -43,12 +43,11 @@ class Verification:
     def _report_rows(self, connection: sqlite3.Connection) -> None:
         damaged = 0
         for row in connection.execute(f"SELECT {', '.join(COLUMNS)} FROM operations"):  # noqa: S608  fixed words
-            try:
-                decode(row)
-            except StoreError as error:
-                damaged += 1
-                if damaged <= LISTED:
-                    logger.warning("%s", error)
+            if is_whole(row):
+                continue
+            damaged += 1
+            if damaged <= LISTED:
+                logger.warning("%s", build_damaged(row[1], row[0], "its digest is wrong"))
         if damaged > LISTED:
             logger.warning("%d more rows of the image store's ledger are damaged", damaged - LISTED)
 

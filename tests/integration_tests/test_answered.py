@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import logging
 import threading
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from langchain_wan import Budget, ImageRequest, WanClient, WanStore, errors
 from langchain_wan._storage.owners import forget_owners
 from langchain_wan._storage.sqlite import BUSY_TIMEOUT
 from tests.support.fault_server import KEY, FaultServer, answer, drop, reply
-from tests.support.faults import full_disk, locked_ledger
+from tests.support.faults import full_disk, locked_ledger, read_only, small_disk
 from tests.support.images import data_uri, png
 from tests.support.processes import Program, run_program
 from tests.support.services import Generate, build_client
@@ -312,3 +313,32 @@ def test_the_client_is_told_apart_from_nobody_by_the_spelling_of_its_service(tmp
             with pytest.raises(errors.PaymentUncertainError):
                 WanClient(base_url=url, api_key=KEY, store=WanStore(tmp_path)).generate(REQUEST)
         assert len(server.posts) == 1
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("size", ["64k", "256k", "600k"])
+def test_a_small_disk_sends_at_most_once_and_tells(size: str, generate: Generate, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", size) as disk, FaultServer(reply(200, answer(data_uri()))) as server:
+        client = build_client(server, store=WanStore(disk / "store"))
+        for _ in range(3):
+            try:
+                assert generate(client, REQUEST)[0].width == 300
+            except errors.WanError as error:
+                assert isinstance(error, errors.StoreError)  # noqa: PT017
+        assert len(server.posts) == 0  # less room than an image may need
+        del client
+        gc.collect()
+
+
+def test_a_folder_that_nobody_can_write_sends_nothing(generate: Generate, tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    with FaultServer(reply(200, answer(data_uri()))) as server:
+        client = build_client(server, store=WanStore(folder))
+        image = client.generate("a fox")[0]
+        with read_only(folder):
+            for store in (client.store, WanStore(folder)):
+                with pytest.raises(errors.StoreError):
+                    generate(build_client(server, store=store), REQUEST)
+            assert image.read() == png()
+        assert generate(build_client(server, store=WanStore(folder)), REQUEST).images
+        assert len(server.posts) == 2
