@@ -84,6 +84,8 @@ def report_problems(folder: Path) -> Iterator[None]:
     except RequestFileError as error:
         for problem in error.problems:
             err.print(to_shell_advice(problem, folder))
+        if len(error.problems) > 1:  # whoever reads a list may think that the other lines were made
+            err.print("Nothing was sent.")
         raise typer.Exit(2) from None
 
 

@@ -86,6 +86,7 @@ def test_every_wrong_line_is_named_and_nothing_is_announced_before(
         "Line 1 of a.jsonl",
         "Line 4 of a.jsonl",
         "Line 5 of a.jsonl",
+        "Nothing was sent.",
     ]
     assert list(tmp_path.iterdir()) == [tmp_path / "a.jsonl"]
 
