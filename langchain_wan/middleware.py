@@ -17,7 +17,7 @@ from langchain_wan._concurrency.executor import in_image_thread
 from langchain_wan._text.logs import logger
 from langchain_wan._tool.conversation import Conversation, find_image_ids
 from langchain_wan._tool.messages import find_newest_human, read_messages
-from langchain_wan._tool.runtime import build_conversation, find_thread
+from langchain_wan._tool.runtime import build_conversation, find_thread_scope
 from langchain_wan.errors import StoreError
 from langchain_wan.store import WanStore
 from langchain_wan.tools import WanImageTool
@@ -87,12 +87,10 @@ class WanImageMiddleware(AgentMiddleware[Any, Any, Any]):
         runtime = _tool_runtime(request)
         if tools:
             return [tool.conversation(runtime) for tool in tools]
-        thread_id = find_thread(runtime)
-        if thread_id is None:
+        scope = find_thread_scope(runtime)
+        if scope is None:
             return []
-        return [
-            build_conversation(runtime, self.store or WanStore.default(), thread_id, only_visible=False, urls="pass")
-        ]
+        return [build_conversation(runtime, self.store or WanStore.default(), scope, only_visible=False, urls="pass")]
 
     def _find_newest(self, conversations: Sequence[Conversation]) -> dict[str, dict[str, Any]]:
         """Return the blocks of the newest images by their ids, the newest last."""

@@ -21,6 +21,7 @@ from langchain_wan._tool.runtime import (
     call_scope_function,
     find_runtime,
     find_thread,
+    find_thread_scope,
     write_progress,
 )
 from langchain_wan._tool.siblings import BatchOfCalls
@@ -143,7 +144,7 @@ class WanImageGenerator(SafeFallbacks, WanSettings, RunnableSerializable[Generat
     def _find_scope(self, runtime: Any) -> str:
         if self.store.scope or self._scope == "store" or runtime is None:
             return ""  # the view of the store, or code that knows all of it
-        return call_scope_function(self._scope, runtime) if callable(self._scope) else find_thread(runtime) or ""
+        return call_scope_function(self._scope, runtime) if callable(self._scope) else find_thread_scope(runtime) or ""
 
     def _add_metadata(self, request: ImageRequest, config: RunnableConfig | None) -> RunnableConfig:
         return merge_configs({"metadata": model_metadata(request.model or self.model)}, config)

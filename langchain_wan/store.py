@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 
 from langchain_wan._concurrency.executor import in_image_thread, in_thread
 from langchain_wan._media import decode, formats
+from langchain_wan._net.addresses import is_well_formed
 from langchain_wan._services.kept_answer import read_kept
 from langchain_wan._storage.money import to_usd
 from langchain_wan._storage.operations import Operation
@@ -77,7 +78,17 @@ class WanStore:
         return self._storage.scope
 
     def scoped(self, name: str) -> Self:
-        """Return a view of the same store that knows only the images of one scope, such as one user's."""
+        """Return a view of the same store that knows only the images of one scope, such as one user's.
+
+        Args:
+            name: `"thread:"` and a thread id; `"name:"` and a name that a scope function returned; or a name alone,
+                whose view sees both, and what is stored under it belongs to both.
+
+        Raises:
+            WanConfigurationError: The name is empty or not text: a view without a scope knows everything.
+        """
+        if not isinstance(name, str) or not name.strip() or not is_well_formed(name):
+            raise WanConfigurationError(f"A scope must be a name: text that is not empty; got {str(name)[:40]!r}.")
         view = object.__new__(type(self))
         view._storage = self._storage.scoped(name)
         return view
@@ -92,14 +103,14 @@ class WanStore:
         Raises:
             ImageReferenceError: It is not an image.
         """
+        view = self if scope is None else self.scoped(scope)
         try:
             data = read_source(source)
             info = decode.inspect(data)
         except formats.ImageFileError as error:
             text = f"{name_source(source) or 'This'} can't be stored: {error.problem}."
             raise ImageReferenceError(text, reason="unreadable", next_step=error.remedy) from error
-        storage = self._storage if scope is None else self._storage.scoped(scope)
-        return storage.keep(data, info)
+        return view._storage.keep(data, info)
 
     async def aadd(self, source: ImageSource, scope: str | None = None) -> GeneratedImage:
         """Do what `add` does without blocking the event loop."""

@@ -39,7 +39,7 @@ from langchain_wan._tool.runtime import (
     call_scope_function,
     find_configurable,
     find_runtime,
-    find_thread,
+    find_thread_scope,
     warn_about_memory,
     write_progress,
 )
@@ -273,7 +273,7 @@ class WanImageTool(WanSettings, BaseTool):
         if self.scope == "store":
             return ""
         if self.scope == "thread":
-            return find_thread(runtime) or self._own_scope
+            return find_thread_scope(runtime) or self._own_scope
         return call_scope_function(self.scope, runtime)
 
     def _build_output(self, result: ImageResult, request: ImageRequest, conversation: ImageNames | None) -> Any:

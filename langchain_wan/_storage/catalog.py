@@ -11,13 +11,13 @@ from typing import Any
 
 from langchain_wan._net.signed_urls import KnownUrls
 from langchain_wan._storage.ids import belongs_to, image_ids
+from langchain_wan._storage.scopes import list_readable
 from langchain_wan._storage.sqlite import Database
 from langchain_wan.errors import StoreError
 
 _OF_A_SCOPE = ("url", "expires_at")  # two scopes may store identical bytes, and must not see each other's URLs
-_IMAGES = (
-    "SELECT id, facts, url, expires_at FROM images JOIN names ON names.image_id = images.id WHERE (? = '' OR scope = ?)"
-)
+_IN_SCOPE = "(? = '' OR scope IN (SELECT value FROM json_each(?)))"
+_IMAGES = f"SELECT id, facts, url, expires_at FROM images JOIN names ON names.image_id = images.id WHERE {_IN_SCOPE}"  # noqa: S608  no input
 
 
 class Catalog:
@@ -65,7 +65,7 @@ class Catalog:
         """Say whether a scope knows an image with this digest; the scope `""` knows every image."""
         query = _IMAGES + " AND sha256 = ? LIMIT 1"
         with self._database.read() as connection:
-            return connection.execute(query, (scope, scope, sha256)).fetchone() is not None
+            return connection.execute(query, (scope, list_readable(scope), sha256)).fetchone() is not None
 
     def image(self, image_id: str, scope: str) -> dict[str, Any] | None:
         """Return what is recorded of an image that a scope knows, or None; the scope `""` knows every image.
@@ -75,17 +75,18 @@ class Catalog:
         """
         query = _IMAGES + " AND id = ? ORDER BY url IS NULL, names.created_at DESC LIMIT 1"
         with self._database.read() as connection:
-            row = connection.execute(query, (scope, scope, image_id)).fetchone()
+            row = connection.execute(query, (scope, list_readable(scope), image_id)).fetchone()
         return None if row is None else _read_facts(*row)
 
     def digests(self, image_ids: Sequence[str], scope: str) -> dict[str, str]:
         """Return the digests of those of these images that a scope knows, by their ids."""
         query = (
             "SELECT id, sha256 FROM images WHERE id IN (SELECT value FROM json_each(?))"
-            " AND (? = '' OR EXISTS (SELECT 1 FROM names WHERE names.image_id = images.id AND scope = ?))"
+            " AND (? = '' OR EXISTS (SELECT 1 FROM names WHERE names.image_id = images.id"
+            " AND scope IN (SELECT value FROM json_each(?))))"
         )
         with self._database.read() as connection:
-            rows = connection.execute(query, (json.dumps(list(image_ids)), scope, scope))
+            rows = connection.execute(query, (json.dumps(list(image_ids)), scope, list_readable(scope)))
             return {str(image_id): str(sha256) for image_id, sha256 in rows}
 
     def image_at(self, url: str, scope: str) -> dict[str, Any] | None:
@@ -93,7 +94,7 @@ class Catalog:
         query = _IMAGES + " AND substr(url || '?', 1, length(?) + 1) = ? || '?' LIMIT 100"
         bare = url.partition("?")[0].partition("#")[0]
         with self._database.read() as connection:
-            rows = connection.execute(query, (scope, scope, bare, bare)).fetchall()
+            rows = connection.execute(query, (scope, list_readable(scope), bare, bare)).fetchall()
         meant = KnownUrls((known, str(image_id)) for image_id, _, known, _ in rows).find(url)
         return next((_read_facts(*row) for row in rows if row[0] == meant), None)
 
@@ -105,7 +106,8 @@ class Catalog:
         """
         with self._transaction() as connection:
             connection.execute(
-                "DELETE FROM names WHERE image_id = ? AND (? = '' OR scope = ?)", (image_id, scope, scope)
+                f"DELETE FROM names WHERE image_id = ? AND {_IN_SCOPE}",  # noqa: S608  no input
+                (image_id, scope, list_readable(scope)),
             )
             known = connection.execute("SELECT 1 FROM names WHERE image_id = ?", (image_id,)).fetchone()
             if known is None:
@@ -114,17 +116,18 @@ class Catalog:
 
     def images_before(self, moment: float, scope: str) -> list[str]:
         """Return the ids of the images that a scope has known since before a moment."""
-        query = "SELECT image_id FROM names WHERE (? = '' OR scope = ?) GROUP BY image_id HAVING max(created_at) < ?"
+        query = f"SELECT image_id FROM names WHERE {_IN_SCOPE} GROUP BY image_id HAVING max(created_at) < ?"  # noqa: S608  no input
         with self._database.read() as connection:
-            return [str(row[0]) for row in connection.execute(query, (scope, scope, moment))]
+            return [str(row[0]) for row in connection.execute(query, (scope, list_readable(scope), moment))]
 
     def names(self, scope: str, limit: int = 20, since: float = 0.0) -> list[str]:
         """Return the names that a scope has learned since a moment, the newest last."""
         query = (
-            "SELECT name FROM names WHERE scope = ? AND created_at >= ? ORDER BY created_at DESC, rowid DESC LIMIT ?"
+            "SELECT name FROM names WHERE scope IN (SELECT value FROM json_each(?)) AND created_at >= ?"
+            " ORDER BY created_at DESC, rowid DESC LIMIT ?"
         )
         with self._database.read() as connection:
-            return [str(row[0]) for row in connection.execute(query, (scope, since, limit))][::-1]
+            return [str(row[0]) for row in connection.execute(query, (list_readable(scope), since, limit))][::-1]
 
     def uploads(self, thread: str) -> list[tuple[int, str, str, bool]]:
         """Return number, digest and location of each upload of a conversation, and whether a model saw its label.

@@ -10,6 +10,7 @@ from typing import Any
 from langchain_wan._storage import spending
 from langchain_wan._storage.operations import Claim, Operation
 from langchain_wan._storage.rows import COLUMNS, decode, encode
+from langchain_wan._storage.scopes import list_readable
 from langchain_wan._storage.states import OPEN, OPEN_STATES, UNRESOLVED_STATES, State, sql_condition
 from langchain_wan._text.logs import logger
 from langchain_wan.errors import StoreError
@@ -91,10 +92,12 @@ def find(
         if OPEN_STATES.issuperset(states):  # of these there are few
             clauses.append(OPEN)
             table = "operations INDEXED BY operations_open"
-    for column, value in (("scope", scope), ("id", operation_id)):
-        if value is not None:
-            clauses.append(f"{column} = ?")
-            values.append(value)
+    if scope is not None:
+        clauses.append("scope IN (SELECT value FROM json_each(?))")
+        values.append(list_readable(scope))
+    if operation_id is not None:
+        clauses.append("id = ?")
+        values.append(operation_id)
     query = f"SELECT {_ROW} FROM {table} WHERE {' AND '.join(clauses)} ORDER BY created_at DESC LIMIT ?"  # noqa: S608  fixed words
     return _decode_all(connection.execute(query, (*values, limit)))
 
@@ -104,9 +107,10 @@ def find_maker(connection: sqlite3.Connection, image_id: str, scope: str) -> Ope
     query = (
         f"SELECT {_JOINED_ROW} FROM makers JOIN operations"  # noqa: S608  fixed words
         " ON operations.service = makers.service AND operations.id = makers.operation"
-        " WHERE makers.image_id = ? AND (? = '' OR scope = ?) ORDER BY created_at LIMIT 1"
+        " WHERE makers.image_id = ? AND (? = '' OR scope IN (SELECT value FROM json_each(?)))"
+        " ORDER BY created_at LIMIT 1"
     )
-    return next(_decode_all(connection.execute(query, (image_id, scope, scope))), None)
+    return next(_decode_all(connection.execute(query, (image_id, scope, list_readable(scope)))), None)
 
 
 def add_maker(connection: sqlite3.Connection, image_id: str, operation: Operation) -> None:

@@ -17,6 +17,7 @@ from langchain_core.runnables.config import ensure_config
 
 from langchain_wan._concurrency.callbacks import complete
 from langchain_wan._net.addresses import is_well_formed
+from langchain_wan._storage.scopes import scope_name, scope_thread
 from langchain_wan._tool.conversation import Conversation
 from langchain_wan._tool.current_call import find_current_call
 from langchain_wan._tool.messages import find_newest_human, read_messages
@@ -115,6 +116,12 @@ def find_thread(runtime: Any) -> str | None:
     return None if thread_id in (None, "") else str(thread_id)
 
 
+def find_thread_scope(runtime: Any) -> str | None:
+    """Return the scope of the thread, or None where the conversation has none."""
+    thread_id = find_thread(runtime)
+    return None if thread_id is None else scope_thread(thread_id)
+
+
 def warn_about_memory(checkpointer: Any) -> None:
     """Warn once where a conversation outlives its images."""
     if checkpointer is not None and not type(checkpointer).__name__.endswith("MemorySaver"):
@@ -158,7 +165,7 @@ def _is_nested(runtime: Any) -> bool:
 
 
 def call_scope_function(function: Callable[[Any], Any], runtime: Any) -> str:
-    """Return the scope that a caller's function names.
+    """Return the scope that a caller's function names; it is never that of a thread.
 
     Raises:
         WanConfigurationError: There is no runtime, the function failed, or it did not return a name.
@@ -169,9 +176,9 @@ def call_scope_function(function: Callable[[Any], Any], runtime: Any) -> str:
         name = complete(function(runtime))
     except Exception as error:
         raise WanConfigurationError(f"The scope function failed: {type(error).__name__}: {error}") from error
-    if not isinstance(name, str) or not name or not is_well_formed(name):
+    if not isinstance(name, str) or not name.strip() or not is_well_formed(name):
         raise WanConfigurationError("The scope function must return a name: a string of valid text that is not empty.")
-    return name
+    return scope_name(name)
 
 
 def write_progress(runtime: Any, event: Mapping[str, Any]) -> None:

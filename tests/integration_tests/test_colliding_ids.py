@@ -33,7 +33,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> WanStore:
     return WanStore() if request.param == "memory" else WanStore(tmp_path)
 
 
-@pytest.mark.parametrize("scopes", [("anna", "anna", "anna"), ("anna", "ben", ""), (None, None, None)])
+@pytest.mark.parametrize("scopes", [("anna", "anna", "anna"), ("anna", "ben", "carl"), (None, None, None)])
 def test_each_image_of_a_store_has_an_id_of_its_own(scopes: tuple[str | None, ...], store: WanStore) -> None:
     images = [store.add(data, scope=scope) for data, scope in zip((FIRST, SECOND, THIRD), scopes, strict=True)]
     assert [len(image.id) for image in images] == [17, 30, 30]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from langchain_wan import GeneratedImage, ImageResult, WanImageGenerator, WanIma
 from langchain_wan._storage.ids import image_id
 from langchain_wan.middleware import WanImageMiddleware
 from tests.support import entrances
-from tests.support.conversations import THREAD, build_agent
+from tests.support.conversations import THREAD, attached, build_agent
 from tests.support.fault_server import FaultServer, reply
 from tests.support.images import png
 from tests.support.scripted_model import calls
@@ -151,3 +152,60 @@ def test_a_forged_digest_opens_no_image_of_another_scope(asynchronous: bool, ser
     assert store.scoped("anna").read(secret.sha256) is None
     assert facts.attached(store.scoped("ben")).read() == SECRET
     assert service.requests == []
+
+
+class TestTwoNamespaces:
+    """A client chooses the id of its thread; a function of the runtime chooses a name."""
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> WanStore:
+        return WanStore(tmp_path)
+
+    def ask(self, service: FaultServer, store: WanStore, thread: str, images: list[str], name: str = "") -> ToolMessage:
+        settings: dict[str, Any] = {"scope": lambda runtime: name} if name else {}
+        tool = WanImageTool(**access(service, store=store), **settings)
+        arguments = {"prompt": f"for {thread} {name}", "images": images}
+        config = entrances.to_config(thread)
+        answer: ToolMessage = entrances.by_agent(tool, arguments, config, ["Go."], asynchronous=False)
+        return answer
+
+    @pytest.mark.parametrize(
+        ("thread", "name"),
+        [("anna", "anna"), ("name:anna", "anna"), ("anna", "thread:anna"), ("thread:anna", "anna"), ("1", "name:1")],
+    )
+    def test_neither_sees_the_images_of_the_other(
+        self, thread: str, name: str, service: FaultServer, store: WanStore
+    ) -> None:
+        (of_thread,) = self.ask(service, store, thread, []).artifact["images"]
+        assert self.ask(service, store, "other", [of_thread["id"]], name).status == "error"
+        (of_name,) = self.ask(service, store, "other", [], name).artifact["images"]
+        store.scoped(f"thread:{thread}").delete(of_thread["id"])  # the server draws one image
+        assert of_name["id"] == of_thread["id"]
+        assert self.ask(service, store, thread, [of_name["id"]]).status == "error"
+        assert self.ask(service, store, "other", [of_name["id"]], name).status == "success"
+        assert len(posts(service)) == 3
+
+    def test_uploads_and_operations_are_apart_too(self, service: FaultServer, store: WanStore) -> None:
+        tool = WanImageTool(**access(service, store=store))
+        said = [attached(SECRET)]
+        arguments = {"prompt": "night", "images": ["upload_1"]}
+        entrances.by_agent(tool, arguments, entrances.to_config("1"), said, asynchronous=False)
+        assert self.ask(service, store, "1", ["upload_1"], "1").status == "error"
+        assert len(store.scoped("thread:1").history()) == len(store.scoped("1").history()) == 1
+        assert store.scoped("name:1").history() == []
+
+    def test_what_code_stores_under_a_plain_name_belongs_to_both(self, service: FaultServer, store: WanStore) -> None:
+        image = store.add(SECRET, scope="anna")
+        assert self.ask(service, store, "anna", [image.id]).status == "success"
+        assert self.ask(service, store, "other", [image.id], "anna").status == "success"
+        for thread in ("name:anna", "thread:anna"):  # of a client
+            assert self.ask(service, store, thread, [image.id]).status == "error"
+
+    @pytest.mark.parametrize("name", [None, "", " ", "\t", 0])
+    def test_a_function_that_returns_no_name_sends_nothing(
+        self, name: Any, service: FaultServer, store: WanStore
+    ) -> None:
+        tool = WanImageTool(**access(service, store=store), scope=lambda runtime: name)
+        with pytest.raises(errors.WanConfigurationError, match="must return a name"):
+            entrances.by_agent(tool, {"prompt": "x"}, THREAD, ["Go."], asynchronous=False)
+        assert service.requests == []

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from blockbuster import BlockBuster
 
-from langchain_wan import WanClient, WanImageGenerator, WanImageTool, WanStore, errors, price_usd
+from langchain_wan import WanClient, WanConfigurationError, WanImageGenerator, WanImageTool, WanStore, errors, price_usd
 from tests.support.images import png
 
 KINDS: list[Callable[..., Any]] = [WanClient, WanImageGenerator, WanImageTool]
@@ -59,7 +59,19 @@ def test_a_store_stays_in_its_folder_after_a_change_of_the_working_folder(
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert store.location == tmp_path / "images"
-    assert store.scoped("").get(image.id) == image
+    assert store.get(image.id) == image
+
+
+@pytest.mark.parametrize("name", ["", " ", "\t\n", "\u3000", None, 5, "\ud800"])
+def test_a_scope_without_a_name_is_refused(name: Any) -> None:
+    """A view without a scope knows everything."""
+    store = WanStore()
+    store.add(png(), scope="ben")
+    with pytest.raises(WanConfigurationError, match="A scope must be a name"):
+        store.scoped(name)
+    if name is not None:
+        with pytest.raises(WanConfigurationError, match="A scope must be a name"):
+            store.add(png(), scope=name)
 
 
 @pytest.mark.parametrize("ending", ["/", os.sep])
