@@ -231,7 +231,8 @@ class ImageResult(BaseModel):
         parents: Ids of the input images.
         replayed: True if the operation was finished before, and nothing was sent now.
         notes: Text that the service sent beside the images.
-        adjustments: What was changed about the input images so that the service takes them, as sentences.
+        adjustments: What was changed about the input images so that the service takes them, and how an image differs
+            from the `size` that was asked for, as sentences.
     """
 
     model_config = ConfigDict(defer_build=True)

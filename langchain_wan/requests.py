@@ -45,7 +45,10 @@ MAX_REFERENCES = 9
 MAX_PROMPT = 5000
 MAX_NEGATIVE_PROMPT = 500
 MAX_SEED = 2_147_483_647
+MAX_RATIO = 8  # of the longer side to the shorter
 MAX_METADATA = 100_000  # characters; it stands in each checkpoint
+
+_SIZE = re.compile(r"[124]K|(?:[124]K )?([0-9]{1,2}):([0-9]{1,2})|[0-9]{2,5}[*xX][0-9]{2,5}")
 
 
 def _check_prompt(prompt: str) -> str:
@@ -62,6 +65,18 @@ def _check_text(text: str, longest: int) -> str:
     except UnicodeEncodeError:
         raise ValueError("it contains a lone surrogate, which no encoding can send") from None
     return text
+
+
+def _check_size(size: str) -> str:
+    match = _SIZE.fullmatch(size)
+    if match is None:
+        raise ValueError(
+            'accepted values are "1K", "2K", "4K", a ratio such as "16:9" or "1K 16:9", and width*height in pixels, '
+            'such as "1280*720"'
+        )
+    if match[1] and not int(match[2]) <= int(match[1]) * MAX_RATIO <= int(match[2]) * MAX_RATIO**2:
+        raise ValueError("a ratio is from 1:8 to 8:1")
+    return size
 
 
 def _check_id(name: str) -> str:
@@ -89,7 +104,8 @@ class ImageRequest(BaseModel):
         images: Up to nine input images, in the order in which the prompt counts them.
         n: How many images to make, 1 to 4; each is paid.
         model: None means the model of the tool, generator or client that gets the request.
-        size: `"1K"`, `"2K"`, `"4K"` or `"1280*720"`.
+        size: `"1K"`, `"2K"`, `"4K"`, a ratio from 1:8 to 8:1 such as `"16:9"` (the largest that the model makes), both
+            (`"1K 16:9"`), or width and height in pixels, `"1280*720"`.
         seed: 0 to 2147483647; the same seed gives a similar image, not always the same one.
         extra_body: Further top-level fields of the request.
         operation_id: A name for this paid call: while it is known, the same name is never paid twice.
@@ -104,7 +120,7 @@ class ImageRequest(BaseModel):
     images: Annotated[Sequence[Source], Field(max_length=MAX_REFERENCES), AfterValidator(tuple)] = ()
     n: Annotated[StrictInt, Field(ge=1, le=MAX_N), BeforeValidator(lambda n: 1 if n is None else n)] = 1
     model: Annotated[StrictStr, Field(min_length=1, max_length=200)] | None = None
-    size: Annotated[StrictStr, Field(pattern=r"^([124]K|[0-9]{2,5}[*xX][0-9]{2,5})$")] | None = None
+    size: Annotated[StrictStr, AfterValidator(_check_size)] | None = None
     seed: Annotated[StrictInt, Field(ge=0, le=MAX_SEED)] | None = None
     watermark: StrictBool | None = None
     thinking_mode: StrictBool | None = None
@@ -162,7 +178,6 @@ _SENTENCES = {
     "too_long": "{actual_length} were passed, at most {max_length} are accepted",
     "string_too_long": "at most {max_length} characters are accepted",
     "string_too_short": "it is empty",
-    "string_pattern_mismatch": 'accepted values are "1K", "2K", "4K", and width*height in pixels, such as "1280*720"',
 }
 _QUOTED = {"n", "size", "seed"}
 _LONGEST_QUOTE = 40  # characters

@@ -17,6 +17,7 @@ from langchain_wan._net.signed_urls import find_expiry
 from langchain_wan._services.aisa_chat import read_answer
 from langchain_wan._services.answer import SURPLUS, Answer, ImagePart
 from langchain_wan._services.inputs import Inputs
+from langchain_wan._services.sizes import describe_differences
 from langchain_wan._storage.money import to_nano
 from langchain_wan._storage.storage import Storage
 from langchain_wan._text.logs import logger
@@ -257,6 +258,7 @@ def _finish(job: Job, answer: Answer, images: list[GeneratedImage], failures: li
 
 
 def _build_result(job: Job, answer: Answer, images: list[GeneratedImage], failures: list[ImageFailure]) -> ImageResult:
+    sizes = [(image.width, image.height) for image in images]
     return ImageResult(
         images=images,
         failures=failures,
@@ -269,5 +271,5 @@ def _build_result(job: Job, answer: Answer, images: list[GeneratedImage], failur
         metadata=job.request.metadata,
         parents=job.parents,
         notes=list(answer.notes),
-        adjustments=job.adjustments,
+        adjustments=[*job.adjustments, *describe_differences(job.request.size, sizes)],
     )

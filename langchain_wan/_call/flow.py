@@ -19,6 +19,7 @@ from langchain_wan._call.steps import Flow, SendAll, Sleep, Work
 from langchain_wan._call.wire import mark
 from langchain_wan._net.messages import Outcome
 from langchain_wan._services.catalog import price_usd
+from langchain_wan._services.sizes import compute_size
 from langchain_wan._storage.money import to_usd
 from langchain_wan._storage.operations import Operation
 from langchain_wan._storage.rows import load_error
@@ -44,6 +45,8 @@ def generation(job: Job) -> Flow[ImageResult]:
     job.began = job.clock()
     job.model = job.request.model or job.settings.model
     job.price = price_usd(job.model, prices=job.settings.prices)
+    if job.request.size is not None:  # what the model can't make is said before anything is reserved
+        compute_size(job.request.size, job.model, has_images=bool(job.request.images))
     job.operation_id = job.request.operation_id or job.call.operation_id or uuid.uuid4().hex
     try:
         result = yield from _find_or_make(job)

@@ -20,6 +20,7 @@ from langchain_wan._services.image_text import is_image
 from langchain_wan._services.inputs import Inputs
 from langchain_wan._services.payload import find_request_id, read_json
 from langchain_wan._services.reading import read_images
+from langchain_wan._services.sizes import compute_size
 from langchain_wan.errors import StatusError
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def generation_request(
         "model": model,
         "n": request.n,
         "messages": [{"role": "user", "content": content}],
-        **upstream_parameters(request),
+        **upstream_parameters(request, model),
     }
     return WireRequest(
         "POST",
@@ -62,12 +63,12 @@ def generation_request(
     )
 
 
-def upstream_parameters(request: ImageRequest) -> dict[str, Any]:
+def upstream_parameters(request: ImageRequest, model: str) -> dict[str, Any]:
     """Return the parameters of Wan itself that are set, in Wan's spelling."""
     named = request.model_dump(include={"size", "seed", "watermark", "thinking_mode", "negative_prompt"})
     parameters = {name: value for name, value in named.items() if value is not None}
-    if "size" in parameters:  # Alibaba writes 1280*720
-        parameters["size"] = parameters["size"].replace("x", "*").replace("X", "*")
+    if request.size is not None:
+        parameters["size"] = compute_size(request.size, model, has_images=bool(request.images))
     return parameters
 
 

@@ -24,7 +24,7 @@ from langchain_wan.errors import InvalidImageRequestError
 from langchain_wan.requests import MAX_N, MAX_NEGATIVE_PROMPT, MAX_REFERENCES, ImageRequest
 
 UPSTREAM = {
-    "size": "1K, 2K, 4K, or width*height in pixels.",
+    "size": "1K, 2K, 4K, a ratio such as 16:9, both (1K 16:9), or width*height in pixels.",
     "seed": "The same seed gives a similar image.",
     "watermark": "Add an AI label.",
     "thinking_mode": "Slower, better composition.",

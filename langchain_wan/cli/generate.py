@@ -43,7 +43,7 @@ def generate(
     image: Annotated[
         list[str] | None, typer.Option(metavar="IMAGE", help="Input image: file, URL or id; repeat it for several.")
     ] = None,
-    size: Annotated[str | None, typer.Option(metavar="SIZE", help="Size, such as 2K or 1280*720.")] = None,
+    size: Annotated[str | None, typer.Option(metavar="SIZE", help="Size, such as 2K, 16:9 or 1280*720.")] = None,
     seed: Annotated[
         int | None, typer.Option(metavar="NUMBER", help="Seed; the same seed gives similar images.")
     ] = None,

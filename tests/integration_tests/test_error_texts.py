@@ -105,7 +105,8 @@ def test_the_error_says_what_is_left_and_the_advice_how_many_images_would_fit(
         (
             "size",
             "16 by 9",
-            'size: accepted values are "1K", "2K", "4K", and width*height in pixels, such as "1280*720"; '
+            'size: accepted values are "1K", "2K", "4K", a ratio such as "16:9" or "1K 16:9", and width*height in '
+            'pixels, such as "1280*720"; '
             "got '16 by 9'",
         ),
         ("n", 9, "n: at most 4 is accepted; got 9"),

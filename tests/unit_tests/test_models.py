@@ -205,8 +205,8 @@ def test_a_refusal_does_not_repeat_what_was_given(model: type[ImageRequest | Wan
     assert "xxxx" not in str(caught.value)
 
 
-@pytest.mark.parametrize("size", ["1K", "2K", "4K", "1280*720", "1280x720", "1280X720", "768*768", "4096*4096"])
-def test_a_size_is_a_tier_or_pixels(size: str) -> None:
+@pytest.mark.parametrize("size", ["1K", "4K", "1280*720", "1280x720", "1280X720", "4096*4096", "16:9", "8:1", "2K 1:8"])
+def test_a_size_is_a_tier_a_ratio_or_pixels(size: str) -> None:
     assert ImageRequest(prompt="a fox", size=size).size == size
 
 
@@ -223,6 +223,13 @@ def test_a_size_is_a_tier_or_pixels(size: str) -> None:
         "1280 * 720",
         "1280*720\n",
         "1280:720",
+        "9:1",
+        "1:9",
+        "0:1",
+        "16:0",
+        "16:9 2K",
+        "3K 16:9",
+        "16:9\n",
         1280,
         "\uff11\uff12\uff18\uff10*\uff17\uff12\uff10",
     ],

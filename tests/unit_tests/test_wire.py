@@ -137,9 +137,9 @@ def test_no_stream_is_ever_requested() -> None:
 
 
 def test_only_parameters_that_are_set_are_sent() -> None:
-    assert upstream_parameters(ImageRequest(prompt="a fox")) == {}
+    assert upstream_parameters(ImageRequest(prompt="a fox"), "wan2.7-image") == {}
     request = ImageRequest(prompt="a fox", seed=0, watermark=False, negative_prompt="")
-    assert upstream_parameters(request) == {"seed": 0, "watermark": False, "negative_prompt": ""}
+    assert upstream_parameters(request, "wan2.7-image") == {"seed": 0, "watermark": False, "negative_prompt": ""}
 
 
 def test_every_parameter_reaches_the_top_level_of_the_body() -> None:
