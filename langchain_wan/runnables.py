@@ -24,7 +24,7 @@ from langchain_wan._tool.runtime import (
     find_thread_scope,
     write_progress,
 )
-from langchain_wan._tool.siblings import BatchOfCalls
+from langchain_wan._tool.siblings import BATCH, BatchOfCalls, begin_batch
 from langchain_wan._tool.tracing import EVENT, model_metadata, record_cost, recording_failure
 from langchain_wan._tool.wrappers import SafeFallbacks
 from langchain_wan.client import WanClient
@@ -76,7 +76,7 @@ class WanImageGenerator(SafeFallbacks, WanSettings, RunnableSerializable[Generat
     ) -> ImageResult:
         """Make the images and wait for them, usually 10 to 120 s."""
         # Built before the run starts, so that traces contain digests of the input images, never bytes.
-        batch = kwargs.pop(_BATCH, None)
+        batch = kwargs.pop(BATCH, None)
         request: Any = build_request(input, kwargs)
         return self._call_with_config(self._generate, request, self._add_metadata(request, config), batch=batch)
 
@@ -87,7 +87,7 @@ class WanImageGenerator(SafeFallbacks, WanSettings, RunnableSerializable[Generat
         **kwargs: Any,
     ) -> ImageResult:
         """Async version of `invoke`."""
-        batch = kwargs.pop(_BATCH, None)
+        batch = kwargs.pop(BATCH, None)
         request: Any = build_request(input, kwargs)
         config = self._add_metadata(request, config)
         return await self._acall_with_config(self._agenerate, request, config, batch=batch)
@@ -154,25 +154,25 @@ class WanImageGenerator(SafeFallbacks, WanSettings, RunnableSerializable[Generat
 
         Identical inputs are as many images, and one of them whose outcome is unknown does not stop the others.
         """
-        return super().batch(list(inputs), self._limit_concurrency(config), **_begin_batch(inputs, kwargs))
+        return super().batch(list(inputs), self._limit_concurrency(config), **begin_batch(inputs, kwargs))
 
     async def abatch(self, inputs: Sequence[GeneratorInput], config: Any = None, **kwargs: Any) -> list[ImageResult]:
         """Async version of `batch`."""
-        kwargs = _begin_batch(inputs, kwargs)
+        kwargs = begin_batch(inputs, kwargs)
         return await super().abatch(list(inputs), self._limit_concurrency(config), **kwargs)
 
     def batch_as_completed(  # type: ignore[override]  # overloads of the base differ in `return_exceptions` only
         self, inputs: Sequence[GeneratorInput], config: Any = None, **kwargs: Any
     ) -> Iterator[tuple[int, ImageResult | Exception]]:
         """Yield the index and the result of each input as it is done."""
-        kwargs = _begin_batch(inputs, kwargs)
+        kwargs = begin_batch(inputs, kwargs)
         return super().batch_as_completed(inputs, self._limit_concurrency(config), **kwargs)
 
     def abatch_as_completed(  # type: ignore[override]  # overloads of the base differ in `return_exceptions` only
         self, inputs: Sequence[GeneratorInput], config: Any = None, **kwargs: Any
     ) -> AsyncIterator[tuple[int, ImageResult | Exception]]:
         """Async version of `batch_as_completed`."""
-        kwargs = _begin_batch(inputs, kwargs)
+        kwargs = begin_batch(inputs, kwargs)
         return super().abatch_as_completed(inputs, self._limit_concurrency(config), **kwargs)
 
     def _limit_concurrency(self, config: Any) -> Any:
@@ -194,13 +194,6 @@ class WanImageGenerator(SafeFallbacks, WanSettings, RunnableSerializable[Generat
             raise ValueError("WanImageTool builds its own schema; set models, max_n, max_references or expose")
         own = {name: value for name, value in kwargs.items() if value is not None}
         return WanImageTool(**{"scope": self._scope, **_explicit_settings(self), **own})
-
-
-_BATCH = "_batch"  # the argument with which `batch` tells its calls that they belong together
-
-
-def _begin_batch(inputs: Sequence[GeneratorInput], kwargs: dict[str, Any]) -> dict[str, Any]:
-    return {**kwargs, _BATCH: BatchOfCalls(len(inputs))}
 
 
 def _explicit_settings(generator: WanSettings) -> dict[str, Any]:

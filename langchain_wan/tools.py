@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
@@ -26,7 +26,7 @@ from langchain_wan._services.catalog import check_models
 from langchain_wan._tool.arguments import WanImageInput, read_references
 from langchain_wan._tool.call import build_call
 from langchain_wan._tool.conversation import Conversation
-from langchain_wan._tool.current_call import tool_call
+from langchain_wan._tool.current_call import find_current_call, tool_call
 from langchain_wan._tool.errors import (
     advice_for_model,
     attach_error,
@@ -44,6 +44,7 @@ from langchain_wan._tool.runtime import (
     write_progress,
 )
 from langchain_wan._tool.schema import UPSTREAM, build_description, build_schema
+from langchain_wan._tool.siblings import BATCH, begin_batch
 from langchain_wan._tool.tracing import EVENT, model_metadata, record_cost
 from langchain_wan.errors import InvalidImageRequestError
 from langchain_wan.models import ImageResult, WanEvent
@@ -150,15 +151,35 @@ class WanImageTool(WanSettings, BaseTool):
         runtime: Any = (Annotated[Any, InjectedToolArg], Field(default=None, exclude=True))
         return create_model(schema.__name__, __base__=schema, runtime=runtime)
 
+    def batch(self, inputs: list[Any], config: Any = None, **kwargs: Any) -> list[Any]:
+        """Call the tool for each input; identical inputs are as many images."""
+        return super().batch(inputs, config, **begin_batch(inputs, kwargs))
+
+    async def abatch(self, inputs: list[Any], config: Any = None, **kwargs: Any) -> list[Any]:
+        """Async version of `batch`."""
+        return await super().abatch(inputs, config, **begin_batch(inputs, kwargs))
+
+    def batch_as_completed(self, inputs: Sequence[Any], config: Any = None, **kwargs: Any) -> Iterator[tuple[int, Any]]:
+        """Yield the index and the output of each input as it is done."""
+        return super().batch_as_completed(inputs, config, **begin_batch(inputs, kwargs))
+
+    def abatch_as_completed(
+        self, inputs: Sequence[Any], config: Any = None, **kwargs: Any
+    ) -> AsyncIterator[tuple[int, Any]]:
+        """Async version of `batch_as_completed`."""
+        return super().abatch_as_completed(inputs, config, **begin_batch(inputs, kwargs))
+
     def run(self, tool_input: str | dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Run the tool; an error's message carries it as artifact."""
-        with tool_call(self.name, kwargs.get("tool_call_id")) as current:
+        batch = kwargs.pop(BATCH, None)
+        with tool_call(self.name, kwargs.get("tool_call_id"), batch) as current:
             output = super().run(tool_input, *args, **self._add_metadata(kwargs))
         return attach_error(output, current.errors)
 
     async def arun(self, tool_input: str | dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Async version of `run`."""
-        with tool_call(self.name, kwargs.get("tool_call_id")) as current:
+        batch = kwargs.pop(BATCH, None)
+        with tool_call(self.name, kwargs.get("tool_call_id"), batch) as current:
             output = await super().arun(tool_input, *args, **self._add_metadata(kwargs))
         return attach_error(output, current.errors)
 
@@ -267,6 +288,7 @@ class WanImageTool(WanSettings, BaseTool):
             by_model=True,
             shared=scope == self._own_scope,
             conversation=None if runtime is None else self.conversation(runtime, scope),
+            batch=find_current_call().batch,
         )
 
     def _find_scope(self, runtime: Any) -> str:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from langchain_wan._tool.siblings import BatchOfCalls
 from langchain_wan.errors import WanError
 
 
@@ -17,21 +18,23 @@ class CurrentCall:
     Attributes:
         name: The tool's.
         tool_call_id: The id that the model gave it; None for a call by code.
+        batch: The batch that it belongs to, or None.
         errors: What it raised: LangChain's handler of errors sees only the error, and the message's artifact needs it.
     """
 
     name: str = ""
     tool_call_id: str | None = None
     errors: list[WanError] = field(default_factory=list)
+    batch: BatchOfCalls | None = None
 
 
 _current: ContextVar[CurrentCall | None] = ContextVar("langchain_wan_current_call", default=None)
 
 
 @contextmanager
-def tool_call(name: str, tool_call_id: str | None) -> Iterator[CurrentCall]:
+def tool_call(name: str, tool_call_id: str | None, batch: BatchOfCalls | None) -> Iterator[CurrentCall]:
     """Make a call of a tool the current one."""
-    call = CurrentCall(name, tool_call_id)
+    call = CurrentCall(name, tool_call_id, batch=batch)
     token = _current.set(call)
     try:
         yield call

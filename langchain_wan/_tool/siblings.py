@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from langchain_wan._storage.operations import Operation
+
+
+BATCH = "_batch"  # the argument with which `batch` tells its calls that they belong together
 
 
 @dataclass(frozen=True)
@@ -84,3 +87,8 @@ class BatchOfCalls:
             return False
         self._repeated.add(operation.id)
         return True
+
+
+def begin_batch(inputs: Sized, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of each call of a batch."""
+    return {**kwargs, BATCH: BatchOfCalls(len(inputs))}

@@ -83,6 +83,23 @@ def test_an_uncertain_one_of_a_batch_does_not_stop_its_siblings(batch: Batch, in
         assert len(server.posts) == 19
 
 
+@pytest.mark.parametrize("batch", [by_batch, by_abatch, by_batch_as_completed, by_abatch_as_completed])
+def test_a_batch_of_a_tool_has_siblings_too(batch: Batch, store: WanStore) -> None:
+    with FaultServer(drop, GOOD) as server:
+        tool = WanImageTool(**access(server, store=store, handle_tool_error=False))
+        inputs = [{"prompt": "a fox"}] * 5 + [to_call({"prompt": "a fox"}, f"call_{name}") for name in range(5)]
+        results = batch(tool, inputs)
+        assert kinds(results) == {"str": 5, "ToolMessage": 4, "PaymentUncertainError": 1} or kinds(results) == {
+            "str": 4,
+            "ToolMessage": 5,
+            "PaymentUncertainError": 1,
+        }
+        assert len(server.posts) == 10
+        with pytest.raises(PaymentUncertainError):
+            tool.invoke({"prompt": "a fox"})
+        assert len(server.posts) == 10
+
+
 @WAYS
 def test_as_many_are_held_back_as_are_uncertain_from_before(batch: Batch, store: WanStore) -> None:
     with FaultServer(drop, drop, GOOD) as server:
