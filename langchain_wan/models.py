@@ -7,7 +7,6 @@ A `GeneratedImage` finds its bytes through a `ByteSource`; `store.py` provides o
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -23,6 +22,7 @@ from langchain_wan._media import decode, encode, files, formats, html
 from langchain_wan._storage.ids import ID_PATTERN
 from langchain_wan._storage.money import per_image
 from langchain_wan._storage.values import ByteSource, Dollars, Moment
+from langchain_wan._storage.whole_files import choose_target
 from langchain_wan._text.amounts import format_usd
 from langchain_wan._text.control_characters import escape_line
 from langchain_wan.errors import StoreError, WanConfigurationError
@@ -108,9 +108,12 @@ class GeneratedImage(BaseModel):
         In a folder, or where the path ends with a slash, the file is named by the id. A name that ends with another
         image type gets that type; what is transparent becomes white where the type has no transparency.
 
+        A file that you name is replaced by a whole one, through a link too. What has the image's own name stays.
+
         Raises:
             WanConfigurationError: The ending is not that of a type which can be written.
             StoreError: The bytes are not there, or can't be decoded.
+            OSError: The file can't be written; `FileExistsError` if something else has the image's own name.
         """
         return self._written(path, self.read())
 
@@ -160,16 +163,14 @@ class GeneratedImage(BaseModel):
         return data
 
     def _written(self, path: str | Path, data: bytes) -> Path:
-        target = Path(path)
-        if target.is_dir() or str(path).endswith(("/", os.sep)):
-            target = target / f"{self.id}{formats.EXTENSIONS.get(self.mime_type, '')}"
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target, write = choose_target(path, formats.name_file(self.id, self.mime_type))
         try:
-            target.write_bytes(files.as_named(data, target.suffix))
+            content = files.as_named(data, target.suffix)
         except files.UnknownEndingError as error:
             raise WanConfigurationError(f"{target.name} can't be written: {error}.") from error
         except formats.ImageFileError as error:
             raise self._undecodable(error) from error
+        write(target, content)
         return target
 
     def __eq__(self, other: object) -> bool:

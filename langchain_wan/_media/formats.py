@@ -20,6 +20,11 @@ READABLE = "PNG, JPEG, WebP, BMP, GIF, AVIF or HEIC"
 MAX_FILE_BYTES = 64 * 2**20  # what is read of one image at all
 
 
+def name_file(image_id: str, mime_type: str) -> str:
+    """Return the name of the file of an image."""
+    return f"{image_id}{EXTENSIONS.get(mime_type, '')}"
+
+
 class ImageFileError(ValueError):
     """An image file can't be used. The texts quote nothing of the file.
 

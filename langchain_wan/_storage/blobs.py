@@ -6,7 +6,6 @@ A file appears under its name only when it is whole and on the disk; a temporary
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 import tempfile
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from langchain_wan._concurrency.forks import lock_across_forks
+from langchain_wan._storage.whole_files import write_whole
 from langchain_wan.errors import StoreError
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -166,7 +166,7 @@ class DiskBlobs:
         with _disk_errors():
             if not _contains(target, data):  # a damaged file is replaced by the right bytes
                 self._folder("blobs", target.parent.name)
-                _write_atomically(target, data)
+                write_whole(target, data)
         return None
 
     def has(self, sha256: str) -> bool:
@@ -206,7 +206,7 @@ class DiskBlobs:
         with _disk_errors():
             self._sweep()
             self._folder("raw")
-            _write_atomically(self._raw(name), body)
+            write_whole(self._raw(name), body)
 
     def raw(self, name: str) -> bytes | None:
         """Return a raw answer, or None if there is none."""
@@ -230,7 +230,7 @@ class DiskBlobs:
                 if DIGEST.fullmatch(path.name) and (parts[0] == "raw" or not copy.exists()):
                     target._folder(*parts[:-1])
                     with suppress(FileNotFoundError):  # deleted meanwhile
-                        _write_atomically(copy, path.read_bytes())
+                        write_whole(copy, path.read_bytes())
             for copy in target._root.glob("raw/*"):
                 if not (self._root / "raw" / copy.name).exists():
                     copy.unlink()
@@ -281,26 +281,3 @@ def _disk_errors() -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise StoreError(f"The image store could not be used: {reason}.", next_step="Check its disk.") from error
-
-
-def _write_atomically(target: Path, data: bytes) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=target.parent)  # created with mode 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    if os.name != "nt":  # Windows opens no folders; its file system writes their entries down itself
-        _sync_folder(target.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -5,6 +5,7 @@ Exit codes: 0; 1 where the service, the budget or the store said no; 2 for a wro
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -17,18 +18,25 @@ from langchain_wan._text.control_characters import escape_text
 from langchain_wan.cli.balance import balance
 from langchain_wan.cli.generate import generate
 from langchain_wan.cli.history import history
+from langchain_wan.cli.options import ARGUMENTS
+from langchain_wan.cli.output import err
 from langchain_wan.cli.resolve import resolve
 from langchain_wan.cli.resume import resume
 from langchain_wan.cli.sandbox import FAULT_NAMES, serve
+from langchain_wan.cli.save import save
+from langchain_wan.cli.streams import discard
 
 
 class SafeGroup(TyperGroup):
     """The command, whose complaints about a command line quote it with its control characters escaped."""
 
-    def make_context(self, *args: Any, **kwargs: Any) -> Any:
-        """Read the options before a command."""
+    def make_context(self, info_name: Any, args: list[str], *more: Any, **kwargs: Any) -> Any:
+        """Read the options before a command, and remember the whole line."""
+        arguments = tuple(args)  # reading takes them out of the list
         with _escaping_complaints():
-            return super().make_context(*args, **kwargs)
+            context = super().make_context(info_name, args, *more, **kwargs)
+        context.meta[ARGUMENTS] = arguments
+        return context
 
     def invoke(self, ctx: Any) -> Any:
         """Read the options of a command, and run it."""
@@ -56,7 +64,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(context_settings={"allow_extra_args": True})(generate)  # it explains words that should be quoted
-for command in (history, resume, resolve, balance):
+for command in (history, save, resume, resolve, balance):
     app.command()(command)
 app.command("sandbox", epilog=FAULT_NAMES)(serve)
 
@@ -74,3 +82,17 @@ def options(
     ] = False,
 ) -> None:
     """Make and edit images with Wan 2.7."""
+
+
+def run() -> None:
+    """Run the command, and say in a line what can't be written: the help, or a shell's completion."""
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        discard(sys.stdout)
+        if not isinstance(error, BrokenPipeError):
+            err.print(f"{error.filename or 'The output'} can't be written: {error.strerror}.")
+        raise SystemExit(1) from None

@@ -6,7 +6,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -16,14 +16,16 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from langchain_wan._storage.ledger import Ledger
+from langchain_wan._storage.operations import Operation
 from langchain_wan._text.amounts import format_usd
 from langchain_wan.budget import Budget
 from langchain_wan.cli.calls import AbandonedError, CallResult, Calls
+from langchain_wan.cli.files import explain_unwritten, save_result
 from langchain_wan.cli.in_flight import print_abandoned, print_waiting
-from langchain_wan.cli.output import err, out, save_image
+from langchain_wan.cli.output import err, out
 from langchain_wan.cli.request_file import Line, RequestFileError, parse_lines, read_file
-from langchain_wan.cli.sheet import SHEET, write_sheet
-from langchain_wan.cli.shell_advice import name_resolve, to_shell_advice
+from langchain_wan.cli.sheet import write_sheet
+from langchain_wan.cli.shell_advice import name_redo, name_resolve, to_shell_advice
 from langchain_wan.cli.sources import build_finder
 from langchain_wan.cli.unresolved import RUN_AGAIN, is_own_sandbox, print_steps_to_settle
 from langchain_wan.client import WanClient
@@ -42,6 +44,7 @@ class Batch:
         fields: What the options say of each request.
         redo: Numbers of lines that are paid once more.
         limit: What all runs together may cost; None means no limit.
+        arguments: The command line, to be repeated with other options.
     """
 
     file: Path
@@ -51,6 +54,7 @@ class Batch:
     redo: Sequence[int]
     concurrency: int
     limit: Budget | None
+    arguments: Sequence[str]
 
 
 def generate_batch(batch: Batch, connect: Callable[[], Mapping[str, Any]]) -> None:
@@ -110,7 +114,7 @@ def _name_operations(
         attempt = 0
         while ledger.operation(service, _name_operation(batch, line, attempt + 1)) is not None:
             attempt += 1
-        if line.number in redo and _is_sent(ledger, service, _name_operation(batch, line, attempt)):
+        if line.number in redo and _is_sent(ledger.operation(service, _name_operation(batch, line, attempt))):
             attempt += 1
         request = line.request.model_copy(update={"operation_id": _name_operation(batch, line, attempt)})
         named.append(replace(line, request=request))
@@ -122,9 +126,8 @@ def _name_operation(batch: str, line: Line, attempt: int) -> str:
     return f"line-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
-def _is_sent(ledger: Ledger, service: str, operation_id: str | None) -> bool:
+def _is_sent(operation: Operation | None) -> bool:
     """Say whether an operation was sent, so that making it sends nothing."""
-    operation = None if operation_id is None else ledger.operation(service, operation_id)
     return operation is not None and operation.state not in {"refused", "claimed"}
 
 
@@ -151,8 +154,8 @@ class _Run:
             left = print_abandoned(self._client, abandoned, self._batch.folder, self._name_lines, steps_follow=True)
             self._results |= {index: CallResult(index, error=error) for index, error in left.items()}
         finally:  # what came before an error is worth a look too
-            write_sheet(title, self._lines, self._results, self._batch.folder)
-        out.print(f"{self._summarize()}: {self._batch.folder / SHEET}")
+            sheet = self._write_sheet(title)
+        out.print(self._summarize() + (f": {sheet}" if sheet else ""))
         if not is_own_sandbox(self._client):
             uncertain = [error.operation_id or "" for error in self._find_uncertain()]
             print_steps_to_settle(uncertain, self._batch.folder, then="" if self._calls.interrupted else RUN_AGAIN)
@@ -160,7 +163,7 @@ class _Run:
         if self._calls.interrupted:
             err.print("Interrupted." if is_complete else "Interrupted. Run the same command again to make the rest.")
             raise typer.Exit(130)
-        if not is_complete:
+        if sheet is None or not is_complete:
             raise typer.Exit(1)
 
     def _make_calls(self) -> None:
@@ -180,16 +183,26 @@ class _Run:
                 progress.update(task, advance=1, problems=problems, spent=spent)
 
     def _save(self, call: CallResult) -> CallResult:
+        error = None if call.result is None else save_result(call.result, self._batch.folder).error
+        return call if error is None else replace(call, error=error)  # the other lines are made nevertheless
+
+    def _write_sheet(self, title: str) -> Path | None:
         try:
-            for image in [] if call.result is None else call.result.images:
-                save_image(image, self._batch.folder)
-        except StoreError as error:  # such as an image that was deleted: the other lines are made nevertheless
-            return replace(call, error=error)
-        return call
+            return write_sheet(title, self._lines, self._results, self._batch.folder)
+        except OSError as error:
+            problem = explain_unwritten(self._batch.folder / "contact-sheet.html", error)
+            err.print(f"{problem}. Nothing that was billed is lost: run the same command again.")
+            return None
 
     def _costs_nothing(self, index: int) -> bool:
-        service = self._client.endpoint().base_url
-        return _is_sent(self._client.store._storage.ledger, service, self._lines[index].request.operation_id)
+        return _is_sent(self._find_operation(index))
+
+    def _find_operation(self, index: int) -> Operation | None:
+        """Return the operation of a line; None if there is none, or if the ledger can't say so any more."""
+        service, operation_id = self._client.endpoint().base_url, self._lines[index].request.operation_id
+        with suppress(StoreError):  # the call has the same error, and says what it means for its money
+            return self._client.store._storage.ledger.operation(service, operation_id or "")
+        return None
 
     def _find_errors(self) -> list[WanError]:
         return [call.error for call in self._results.values() if call.error is not None]
@@ -210,40 +223,52 @@ class _Run:
         print_waiting(self._name_lines(indexes))
 
     def _name_lines(self, indexes: Sequence[int]) -> str:
-        numbers = ", ".join(str(self._lines[index].number) for index in indexes)
-        return f"{'lines' if len(indexes) > 1 else 'line'} {numbers}"
+        return _name_lines([self._lines[index].number for index in indexes])
 
     def _print_errors(self) -> None:
         for index, call in sorted(self._results.items()):
             if call.error is not None:
                 err.print(f"line {self._lines[index].number}: {self._explain(index, call.error)}")
+        if charged := [line.number for index, line in enumerate(self._lines) if self._is_settled(index)]:
+            err.print(f"To pay once more for {_name_lines(charged)}: {self._name_redo(charged)}.")
         stopped = self._calls.over_budget
         if stopped is not None:
             text = to_shell_advice(str(stopped.error), self._batch.folder)
             err.print(f"Stopped at line {self._lines[stopped.index].number}: {text}")
 
     def _explain(self, index: int, error: WanError) -> str:
-        """Return the text of an error, with the option that makes a line anew where it was settled as charged."""
-        line, ledger = self._lines[index], self._client.store._storage.ledger
-        operation = ledger.operation(self._client.endpoint().base_url, line.request.operation_id or "")
+        """Return the text of an error as a person at a shell follows it."""
         if err.is_terminal and isinstance(error, PaymentUncertainError):  # the steps stand at the end, once
             return f"{error.what} {error.money()} Operation: {error.operation_id}."
-        if operation is None or operation.state != "charged":
-            return to_shell_advice(str(error), self._batch.folder)
-        return (
-            "It was settled as charged, and it has no image. To pay for it once more, run the same command with "
-            f"`--redo {line.number}`."
-        )
+        if self._is_settled(index):
+            return "It was settled as charged, and it has no image."
+        return to_shell_advice(str(error), self._batch.folder)
+
+    def _is_settled(self, index: int) -> bool:
+        """Say whether a line was settled as charged, so that only another payment makes it."""
+        call = self._results.get(index)
+        operation = None if call is None or call.error is None else self._find_operation(index)
+        return operation is not None and operation.state == "charged"
+
+    def _name_redo(self, numbers: Sequence[int]) -> str:
+        if not self._batch.file.is_file():  # what came through a pipe is gone
+            return f"run the same command with `{' '.join(f'--redo {number}' for number in numbers)}`"
+        return name_redo(self._batch.arguments, numbers)
 
     def _summarize(self) -> str:
         made = [call.result for call in self._results.values() if call.result is not None and call.error is None]
         done = sum(result.replayed for result in made)
         waiting = len(self._lines) - len(self._results)
-        spent, total = format_usd(self._sum_new()), format_usd(self._budget.spent_usd)
-        text = f"{done} already done, {len(made) - done} new, {spent} this run, {total} in all"
+        text = f"{done} already done, {len(made) - done} new, {format_usd(self._sum_new())} this run"
+        with suppress(StoreError):  # the ledger is gone, which the lines say
+            text += f", {format_usd(self._budget.spent_usd)} in all"
         uncertain = self._find_uncertain()
         failed = len(self._find_errors()) - len(uncertain)
         at_risk = format_usd(sum((error.max_cost_usd or Decimal(0) for error in uncertain), Decimal(0)))
         text += f"; {failed} failed" * (failed > 0)
         text += f"; {len(uncertain)} uncertain ({at_risk} may have been charged)" * bool(uncertain)
         return text + f"; {waiting} not started" * (waiting > 0)
+
+
+def _name_lines(numbers: Sequence[int]) -> str:
+    return f"{'lines' if len(numbers) > 1 else 'line'} {', '.join(map(str, numbers))}"

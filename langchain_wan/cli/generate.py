@@ -17,12 +17,14 @@ from langchain_wan._services.catalog import price_usd
 from langchain_wan.budget import Budget
 from langchain_wan.cli.batch import Batch, generate_batch, report_problems
 from langchain_wan.cli.calls import AbandonedError, Calls
+from langchain_wan.cli.files import save_result
 from langchain_wan.cli.in_flight import print_abandoned, print_waiting
-from langchain_wan.cli.options import Folder
-from langchain_wan.cli.output import err, print_result, report_errors, save_image, show_spinner
+from langchain_wan.cli.options import ARGUMENTS, Folder
+from langchain_wan.cli.output import err, print_result, report_errors, show_spinner
 from langchain_wan.cli.request_file import STANDARD_INPUT, read_file
 from langchain_wan.cli.shell_advice import DEFAULT_FOLDER
 from langchain_wan.cli.sources import build_finder
+from langchain_wan.cli.streams import stdout
 from langchain_wan.client import WanClient
 from langchain_wan.errors import WanError
 from langchain_wan.requests import ImageRequest
@@ -87,7 +89,8 @@ def generate(
     with report_errors(folder), ExitStack() as stack:
         limit, connect = _build_budget(max_usd), partial(_choose_service, sandbox, stack)
         if file is not None:
-            generate_batch(Batch(file, batch, fields, folder, redo or [], concurrency, limit), connect)
+            arguments = context.meta[ARGUMENTS]
+            generate_batch(Batch(file, batch, fields, folder, redo or [], concurrency, limit, arguments), connect)
             return
         if prompt == STANDARD_INPUT:
             with report_problems(folder):
@@ -114,12 +117,14 @@ def _generate_one(request: ImageRequest, client: WanClient, folder: Path, as_jso
         raise typer.Exit(130) from None
     if call.result is None:
         raise cast("WanError", call.error)
-    files = [save_image(image, folder) for image in call.result.images]
+    saved = save_result(call.result, folder)
     if as_json:
-        values = {**call.result.model_dump(mode="json"), "files": [str(file) for file in files]}
-        print(json.dumps(values, indent=2))  # noqa: T201  the output of the command
+        files = [None if file is None else str(file) for file in saved.files]
+        print(json.dumps({**call.result.model_dump(mode="json"), "files": files}, indent=2), file=stdout)
     else:
-        print_result(call.result, files)
+        print_result(call.result, saved.files)
+    if saved.error is not None:
+        raise saved.error
     if calls.interrupted:
         raise typer.Exit(130)
 

@@ -18,6 +18,7 @@ from langchain_wan._text.control_characters import escape_line
 from langchain_wan.cli.options import Folder
 from langchain_wan.cli.output import err, out, print_nothing_yet, report_errors
 from langchain_wan.cli.shell_advice import DEFAULT_FOLDER, name_store
+from langchain_wan.cli.streams import stdout
 from langchain_wan.cli.unresolved import find_uncertain, find_unresolved, print_steps_to_settle
 from langchain_wan.history import HistoryEntry
 from langchain_wan.store import WanStore
@@ -37,7 +38,7 @@ def history(
         store = WanStore(folder)
         entries = store.history(limit) if folder.is_dir() else []
         if as_json:
-            print(json.dumps([_to_json(entry) for entry in entries], indent=2))  # noqa: T201  the output of the command
+            print(json.dumps([_to_json(entry) for entry in entries], indent=2), file=stdout)
         elif entries:
             _print_entries([_Row.build(entry) for entry in entries])
             _print_next_steps(store, folder)

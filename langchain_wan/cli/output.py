@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
-import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -17,19 +17,18 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from langchain_wan._media.formats import EXTENSIONS
 from langchain_wan._text.amounts import format_usd
 from langchain_wan._text.control_characters import escape_line, escape_text
 from langchain_wan._text.logs import logger
 from langchain_wan.cli.shell_advice import DEFAULT_FOLDER, name_store, to_shell_advice
+from langchain_wan.cli.streams import stderr, stdout
 from langchain_wan.errors import (
     ImageReferenceError,
     InvalidImageRequestError,
-    StoreError,
     WanConfigurationError,
     WanError,
 )
-from langchain_wan.models import GeneratedImage, ImageResult
+from langchain_wan.models import ImageResult
 from langchain_wan.store import WanStore
 
 
@@ -64,8 +63,10 @@ class MessageConsole(SafeConsole):
 _COMMAND = re.compile(r"`(langchain-wan [^`]+)`")
 BAD_USAGE = (InvalidImageRequestError, ImageReferenceError, WanConfigurationError)
 # A terminal wraps at words; a pipe gets whole lines.
-out = SafeConsole(markup=False, width=None if sys.stdout.isatty() else 500)
-err = MessageConsole(stderr=True, markup=False, highlight=False, width=None if sys.stderr.isatty() else 10_000)
+out = SafeConsole(file=cast("IO[str]", stdout), markup=False, width=None if stdout.isatty() else 500)
+err = MessageConsole(
+    file=cast("IO[str]", stderr), markup=False, highlight=False, width=None if stderr.isatty() else 10_000
+)
 
 
 def open_store(folder: Path) -> WanStore:
@@ -81,31 +82,20 @@ def open_store(folder: Path) -> WanStore:
     return WanStore(folder)
 
 
-def save_image(image: GeneratedImage, folder: Path) -> Path:
-    """Write an image into a folder under its id, and return the file.
+def print_result(result: ImageResult, files: Sequence[Path | None]) -> None:
+    """Print a table of the images, and a line for each input image that was changed and each image that is missing.
 
-    Raises:
-        StoreError: The file can't be written, or the image is not in the store any more.
+    Args:
+        result: The images.
+        files: Their files; None for one that was not written.
     """
-    file = folder / f"{image.id}{EXTENSIONS[image.mime_type]}"
-    try:
-        return image.save(file)
-    except OSError as error:
-        raise StoreError(
-            f"{file} can't be written: {error.strerror or type(error).__name__}.",
-            next_step="The image is in the store.",
-        ) from error
-
-
-def print_result(result: ImageResult, files: list[Path]) -> None:
-    """Print a table of the images, and a line for each input image that was changed and each image that is missing."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("id", "file", "size"):
         table.add_column(column, overflow="fold")
     table.add_column("cost", justify="right")
     cost = result._cost_per_image
     for image, file in zip(result.images, files, strict=True):
-        table.add_row(image.id, Text(escape_line(str(file))), f"{image.width}x{image.height}", format_usd(cost))
+        table.add_row(image.id, Text(escape_line(str(file or "-"))), f"{image.width}x{image.height}", format_usd(cost))
     out.print(table)
     for adjustment in result.adjustments:
         err.print(adjustment)
@@ -152,7 +142,9 @@ def report_errors(folder: Path = DEFAULT_FOLDER) -> Iterator[None]:
     printer = _WarningPrinter(folder)
     logger.addHandler(printer)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda text, *_: err.print(to_shell_advice(str(text), folder))
+            yield
     except (WanError, WanConfigurationError) as error:
         err.print(to_shell_advice(str(error), folder), style="red" if err.is_terminal else None)
         raise typer.Exit(2 if isinstance(error, BAD_USAGE) else 1) from None
@@ -160,5 +152,25 @@ def report_errors(folder: Path = DEFAULT_FOLDER) -> Iterator[None]:
         command = f"`langchain-wan history{name_store(folder)}`"
         err.print(f"Interrupted. What was already sent may have been charged: {command} lists it.")
         raise typer.Exit(130) from None
+    except OSError as error:  # from where nobody expects one: it is a line, like any other
+        name = f"{error.filename}: " if error.filename else ""
+        err.print(f"{name}{error.strerror or type(error).__name__}. {_name_history(folder)}")
+        raise typer.Exit(1) from None
     finally:
         logger.removeHandler(printer)
+        _report_output(folder)
+
+
+def _report_output(folder: Path) -> None:
+    """End with an error if the output of the command could not be written."""
+    stdout.flush()
+    if stdout.error is None:
+        return
+    if not isinstance(stdout.error, BrokenPipeError):  # such as `head`, which has what it wants
+        reason = stdout.error.strerror or type(stdout.error).__name__
+        err.print(f"The output can't be written: {reason}. {_name_history(folder)}")
+    raise typer.Exit(1)
+
+
+def _name_history(folder: Path) -> str:
+    return f"What was made and billed: `langchain-wan history{name_store(folder)}`."

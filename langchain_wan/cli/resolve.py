@@ -74,5 +74,5 @@ def _settle(store: WanStore, operation_id: str, charged: bool, folder: Path) -> 
 def _describe_outcome(number: int, charged: bool) -> str:
     calls = "1 call" if number == 1 else f"{number} calls"
     if charged:
-        return f"Settled {calls} as charged. To pay for new images, repeat the prompt; in a batch, add --redo LINE."
+        return f"Settled {calls} as charged. To pay for new images, repeat the prompt; a batch names the command."
     return f"Settled {calls} as not charged. To make the images, repeat the command that asked for them."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -56,6 +56,26 @@ def name_store(folder: Path) -> str:
 def name_resolve(operation: str, outcome: Literal["charged", "not-charged"], folder: Path) -> str:
     """Return the command that settles an operation; or with `--all`, every uncertain one."""
     return f"`langchain-wan resolve {shlex.quote(operation)} --{outcome}{name_store(folder)}`"
+
+
+def name_save(images: Sequence[str], folder: Path) -> str:
+    """Return the command that writes images of the store into the current folder."""
+    return f"`langchain-wan save {' '.join(images)} --to .{name_store(folder)}`"
+
+
+def name_redo(arguments: Sequence[str], numbers: Sequence[int]) -> str:
+    """Return the command that pays once more for lines of a batch.
+
+    Args:
+        arguments: Those with which the batch was run.
+        numbers: The numbers of the lines; those of an earlier `--redo` are left out.
+    """
+    words = list[str]()
+    for word, before in zip(arguments, ("", *arguments), strict=False):
+        if not word.startswith("--redo") and before != "--redo":
+            words.append(word)
+    redo = [word for number in numbers for word in ("--redo", str(number))]
+    return f"`langchain-wan {shlex.join([*words, *redo])}`"
 
 
 def _translate_resolve(folder: Path) -> Callable[[re.Match[str]], str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from typer.testing import CliRunner
 
 from langchain_wan import WanStore
 from langchain_wan.cli.app import app
+from langchain_wan.cli.shell_advice import name_redo
 from langchain_wan.sandbox.app import Sandbox
 from tests.support.fault_server import FaultServer, answer, refusal, reply
 from tests.support.images import PHOTOGRAPH, data_uri, png
@@ -234,13 +236,43 @@ def test_a_line_that_was_settled_as_charged_is_made_anew_by_its_number(
         settled = run("prompts.txt", "--out", "cc")
         assert settled.exit_code == 1
         assert "line 2: It was settled as charged" in settled.stderr
-        assert "`--redo 2`" in settled.stderr
+        step = re.findall(r"^To pay once more for line 2: `langchain-wan (.*)`\.$", settled.stderr, re.MULTILINE)[0]
+        assert step == "generate --from prompts.txt --out cc --redo 2"
         assert "$0.00 this run, $0.06 in all" in settled.stdout
         assert len(posts(service)) == 2
-        redone = run("prompts.txt", "--out", "cc", "--redo", "2")
+        redone = runner.invoke(app, step.split())
         assert "1 already done, 1 new, $0.03 this run, $0.09 in all: " in redone.stdout
         assert "2 already done, 0 new, $0.00 this run, $0.09 in all: " in run("prompts.txt", "--out", "cc").stdout
         assert len(posts(service)) == 3
+
+
+def test_all_lines_that_were_settled_as_charged_are_made_anew_by_one_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my prompts.txt").write_text("a\nb\nc\nd\n")
+    with Sandbox(faults=["disconnect", None, "disconnect", "disconnect", "disconnect"]) as service:
+        monkeypatch.setenv("AISA_API_KEY", service.api_key)
+        monkeypatch.setenv("AISA_BASE_URL", service.url)
+        batch = ["my prompts.txt", "--concurrency", "1"]
+        run(*batch)
+        for lines in ("1, 3, 4", "1"):
+            assert runner.invoke(app, ["resolve", "--all", "--charged", "--yes"]).exit_code == 0
+            settled = run(*batch)
+            ((named, command),) = re.findall(
+                r"^To pay once more for lines? ([\d, ]+): `(.+)`\.$", settled.stderr, re.MULTILINE
+            )
+            assert named == lines
+            redone = runner.invoke(app, shlex.split(command)[1:])  # the first time, one of them is lost again
+        assert redone.exit_code == 0, redone.output
+        assert "3 already done, 1 new" in redone.stdout
+        assert len(posts(service)) == 4 + 3 + 1
+
+
+@pytest.mark.parametrize("before", [["--redo", "7"], ["--redo=7"], []])
+def test_the_command_for_other_lines_leaves_out_those_of_before(before: list[str]) -> None:
+    command = name_redo(["generate", "--from", "a b.txt", *before, "-n", "2"], [3, 5])
+    assert command == "`langchain-wan generate --from 'a b.txt' -n 2 --redo 3 --redo 5`"
 
 
 def test_a_line_whose_image_was_deleted_fails_alone(service: Sandbox, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from tests.support.services import posts
 # click below 8.2, which the lowest typer needs, mixes both outputs unless it is told not to.
 SEPARATE: dict[str, Any] = {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}
 runner = CliRunner(**SEPARATE)
-COMMANDS = ["generate", "history", "resume", "resolve", "balance", "sandbox"]
+COMMANDS = ["generate", "history", "save", "resume", "resolve", "balance", "sandbox"]
 ADVICE_IN_PYTHON = (
     r"\w=|\w\((?!s\))|base_url|max_usd|max_concurrency|rate_limiter|send_references|\bPath\b|\bbytes\b(?!\)| of)|`with "
 )
