@@ -107,7 +107,6 @@ class GeneratedImage(BaseModel):
 
         In a folder, or where the path ends with a slash, the file is named by the id. A name that ends with another
         image type gets that type; what is transparent becomes white where the type has no transparency.
-
         A file that you name is replaced by a whole one, through a link too. What has the image's own name stays.
 
         Raises:
