@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -97,7 +97,7 @@ class Ledger:
         """
         self._verification.run()
         key = claim.service, claim.id
-        with self.transaction() as connection:
+        with ExitStack() as undo, self.transaction() as connection:
             existing = table.read(connection, *key)
             if existing is not None and existing.state != "refused":
                 if existing.state != "claimed" or self.is_running(existing):
@@ -110,18 +110,24 @@ class Ledger:
                 return ClaimResult("over_budget")
             now = time.time()
             operation = _build_operation(claim, self._owner.name, now)
-            if not self._owner.start(key):
+            if not self._start(key, undo):
                 return ClaimResult("taken", operation)
-            try:
-                table.write(connection, operation)
-                if claim.limit is not None:
-                    # An earlier, refused try may have a reservation under another budget.
-                    spending.release(connection, *key)
-                    spending.reserve(connection, claim, claim.limit, now)
-            except BaseException:
-                self._owner.end(key)
-                raise
+            table.write(connection, operation)
+            if claim.limit is not None:
+                # An earlier, refused try may have a reservation under another budget.
+                spending.release(connection, *key)
+                spending.reserve(connection, claim, claim.limit, now)
         return ClaimResult("claimed")
+
+    def _start(self, operation: tuple[str, str], undo: ExitStack) -> bool:
+        """Note that this process carries out an operation, until what is written of it fails to be committed."""
+
+        def end_after_failure(error_type: object, *_: object) -> None:
+            if error_type is not None:
+                self.mark_idle(*operation)
+
+        undo.push(end_after_failure)
+        return self._owner.start(operation)
 
     def _find_identical(self, connection: sqlite3.Connection, claim: Claim) -> Operation | None:
         # A newer human message (another turn) lifts the guard: somebody asked again. Where nobody can tell, nobody
@@ -252,11 +258,11 @@ class Ledger:
         Args:
             states: Those in which it may be taken. One whose outcome was unknown may be, if its answer can be read.
         """
-        with self.transaction() as connection:
+        with ExitStack() as undo, self.transaction() as connection:
             operation = table.read(connection, service, operation_id)
             if operation is None or operation.state not in states or self.is_running(operation):
                 return False
-            if not self._owner.start((service, operation_id)):
+            if not self._start((service, operation_id), undo):
                 return False
             table.update(connection, replace(operation, state="paid", owner=self._owner.name))
         return True
