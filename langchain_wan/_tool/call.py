@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_wan._call.fingerprint import compute_fingerprint
 from langchain_wan._tool.conversation import Conversation
-from langchain_wan._tool.messages import Message, read_messages
+from langchain_wan._tool.messages import Message, read_message
 from langchain_wan._tool.repeats import SameObject, count_repeats
 from langchain_wan._tool.runtime import ConfigRuntime, find_configurable, find_messages, find_thread, find_turn
 from langchain_wan._tool.siblings import BatchOfCalls, Identity, identify_in_message
@@ -56,7 +56,7 @@ def _identify(runtime: Any, scope: str, request: ImageRequest, model: str, batch
     tool_call_id = getattr(runtime, "tool_call_id", None) or ""
     # A node may call what stands in no message of the graph's state yet.
     messages = () if isinstance(runtime, ConfigRuntime) else find_messages(runtime) or ()
-    caller, index = _find_caller(read_messages(messages), tool_call_id)
+    caller, index = _find_caller(messages, tool_call_id)
     if thread_id is None or not (caller or namespace):
         return Identity() if batch is None else batch.identify()
     # A call that is repeated under one id with other arguments is another call.
@@ -84,12 +84,13 @@ def _digest(parts: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
-def _find_caller(messages: Sequence[Message], tool_call_id: str) -> tuple[Message | None, int]:
+def _find_caller(messages: Sequence[Any], tool_call_id: str) -> tuple[Message | None, int]:
     """Return the message that contains a tool call, and its index."""
     # A tool_call_id alone is not unique: some models begin at call_0 in every turn, or in every step.
     for index in range(len(messages) - 1, -1, -1):
-        if tool_call_id in [call.get("id") for call in messages[index].tool_calls]:
-            return messages[index], index
+        message = read_message(messages[index])
+        if tool_call_id in [call.get("id") for call in message.tool_calls]:
+            return message, index
     return None, 0
 
 

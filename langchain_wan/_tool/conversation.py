@@ -14,14 +14,12 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from langchain_wan._call.names import AT_A_PRIVATE_ADDRESS, NOT_A_WEB_URL, ONLY_A_URL, UPLOAD, Upload
 from langchain_wan._media import data_uri, decode, formats
 from langchain_wan._media.blocks import block_source
 from langchain_wan._net.addresses import RefusedAddressError, is_well_formed, parse_target
 from langchain_wan._net.signed_urls import KnownUrls
-from langchain_wan._storage.ids import IMAGE_ID, belongs_to, image_ids
+from langchain_wan._storage.ids import IMAGE_ID, image_ids
 from langchain_wan._tool.attached import AT, Attached, is_stored, store_source
 from langchain_wan._tool.messages import Message, find_newest_human, read_messages
 from langchain_wan._tool.uploads import Numbered
@@ -218,7 +216,7 @@ class Conversation:
         if self._urls == "refuse":
             return {}
         now = datetime.now(UTC)
-        images = (image for message in self._messages or () for image in _read_artifact(message.artifact))
+        images = (image for message in self._messages or () for image in message.made)
         return {
             image.id: image for image in images if image.url and (image.expires_at is None or image.expires_at > now)
         }
@@ -268,7 +266,7 @@ def find_image_ids(messages: Sequence[Message]) -> dict[str, int]:
     """Return the ids that stand in messages, each with the index of the message that had it first."""
     ids: dict[str, int] = {}
     for index, message in enumerate(messages):
-        named = [image.id for image in _read_artifact(message.artifact)]
+        named = [image.id for image in message.made]
         for name in (*named, *IMAGE_ID.findall(message.text)):
             ids.setdefault(name, index)
     return ids
@@ -277,7 +275,7 @@ def find_image_ids(messages: Sequence[Message]) -> dict[str, int]:
 def _find_foreign(messages: Sequence[Message], store: WanStore) -> list[ForeignImage]:
     images = []
     for index, message in enumerate(messages):
-        if message.role not in {"ai", "tool"} or any(_read_artifact(message.artifact)):
+        if message.role not in {"ai", "tool"} or message.made:
             continue
         for block_index, block in message.image_blocks:
             source = block_source(block)
@@ -329,17 +327,6 @@ def _read_digest(source: str | bytes) -> str | None:
     except formats.ImageFileError:
         return None
     return hashlib.sha256(data).hexdigest()
-
-
-def _read_artifact(artifact: Any) -> Iterator[GeneratedImage]:
-    images = artifact.get("images") if isinstance(artifact, Mapping) else None
-    for facts in images if isinstance(images, list) else ():
-        try:
-            image = GeneratedImage.model_validate(facts)
-        except ValidationError:
-            continue
-        if belongs_to(image.id, image.sha256):
-            yield image
 
 
 def _find_strings(value: Any) -> Iterator[str]:

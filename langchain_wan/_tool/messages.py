@@ -9,9 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+from langchain_core.messages import BaseMessage
+from pydantic import ValidationError
+
 from langchain_wan._media.blocks import find_text, is_image_block
+from langchain_wan._storage.ids import belongs_to
+from langchain_wan.models import GeneratedImage
 
 _ROLES = {
     **dict.fromkeys(("human", "user", "humanmessage", "humanmessagechunk"), "human"),
@@ -50,6 +56,20 @@ class Message:
         """The content blocks that show an image, each with its index."""
         return [(index, block) for index, block in self.blocks if is_image_block(block)]
 
+    @cached_property
+    def made(self) -> list[GeneratedImage]:
+        """The images that its artifact says a tool made; a client may have written it."""
+        images = self.artifact.get("images") if isinstance(self.artifact, Mapping) else None
+        return list(filter(None, map(_read_image, images))) if isinstance(images, list) else []
+
+
+def _read_image(facts: Any) -> GeneratedImage | None:
+    try:
+        image = GeneratedImage.model_validate(facts)
+    except ValidationError:
+        return None
+    return image if belongs_to(image.id, image.sha256) else None
+
 
 def read_messages(values: Sequence[Any]) -> list[Message]:
     """Return messages of any form, one for each value."""
@@ -58,6 +78,8 @@ def read_messages(values: Sequence[Any]) -> list[Message]:
 
 def read_message(value: Any) -> Message:
     """Return a message of any form; an empty one for what is not a message."""
+    if isinstance(value, BaseMessage):
+        return _read_fields(_find_role(value), vars(value))
     if isinstance(value, Mapping):
         return _read_dict(value)
     if isinstance(value, str):
@@ -99,6 +121,8 @@ def _read_fields(role: Any, fields: Mapping[str, Any]) -> Message:
 def _read_blocks(content: Any, fields: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
     blocks = content if isinstance(content, list | tuple) else [content]
     index = len(blocks)
+    if isinstance(content, str):  # most messages are text
+        blocks = ()
     yield from ((position, block) for position, block in enumerate(map(_to_dict, blocks)) if block is not None)
     for name in _BESIDE:
         beside = fields.get(name)

@@ -20,7 +20,7 @@ from langchain_wan._net.addresses import is_well_formed
 from langchain_wan._storage.scopes import scope_name, scope_thread
 from langchain_wan._tool.conversation import Conversation
 from langchain_wan._tool.current_call import find_current_call
-from langchain_wan._tool.messages import find_newest_human, read_messages
+from langchain_wan._tool.messages import read_message, read_messages
 from langchain_wan.errors import WanConfigurationError
 
 if TYPE_CHECKING:
@@ -130,13 +130,14 @@ def warn_about_memory(checkpointer: Any) -> None:
 
 def find_turn(runtime: Any) -> str:
     """Return the id of the newest human message, which lifts the guard against repeats; `""` where it is unknown."""
-    messages = read_messages(find_messages(runtime) or ())
-    index = find_newest_human(messages)
-    if index is None:
-        return ""
-    if index == 0 and _is_nested(runtime):
-        return ""  # the task of a sub-agent: another agent wrote it, and writes it again when the first try failed
-    return str(messages[index].id or index)  # the id stays when older messages are trimmed
+    messages = find_messages(runtime) or ()
+    for index in range(len(messages) - 1, -1, -1):
+        message = read_message(messages[index])
+        if message.is_human:
+            # Of a sub-agent the first is its task: another agent wrote it, and writes it again when it failed.
+            is_task = index == 0 and _is_nested(runtime)
+            return "" if is_task else str(message.id or index)  # the id stays when older messages are trimmed
+    return ""
 
 
 def build_conversation(
