@@ -57,7 +57,7 @@ def check_models(models: Iterable[str], prices: Mapping[str, Decimal]) -> None:
 
 
 def _unknown_price(model: str) -> InvalidImageRequestError:
-    name = "".join(char for char in model if char.isprintable())[:60]
+    name = model[:60]
     route = next((text for family, text in OTHER_ROUTES.items() if family in model.lower()), None)
     known = ", ".join(PRICES_USD)
     near = difflib.get_close_matches(model.lower(), PRICES_USD, n=1, cutoff=0.7)

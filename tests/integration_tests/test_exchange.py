@@ -108,13 +108,6 @@ def test_logs_contain_neither_the_key_nor_a_signature(caplog: pytest.LogCaptureF
     assert "canary" not in caplog.text
 
 
-def test_a_proxy_carries_the_request(generate: Generate) -> None:
-    with FaultServer(reply(200, answer(data_uri()))) as proxy:
-        client = WanClient(base_url="http://127.0.0.1:9/v1", api_key=KEY, proxy=proxy.origin)
-        assert generate(client, "a fox").images
-        assert proxy.posts[0].path == "http://127.0.0.1:9/v1/chat/completions"
-
-
 def test_a_placeholder_key_is_not_cut_out_of_an_image(generate: Generate) -> None:
     with FaultServer(reply(200, answer(data_uri()))) as server:
         assert (

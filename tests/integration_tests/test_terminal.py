@@ -72,7 +72,7 @@ def test_a_prompt_does_not_control_the_terminal_in_the_history(store: Path) -> N
 
 def test_a_prompt_does_not_control_the_terminal_in_a_batch(store: Path) -> None:
     text = check(run_in_terminal("generate", "--from", "prompts.txt", "--sandbox", cwd=store))
-    assert "1 of 1" in text
+    assert "0 already done, 1 new" in text
     sheet = (store / "wan-images" / "contact-sheet.html").read_text(encoding="utf-8")
     assert [line for line in sheet.split("\n") if has_control(line)] == []
     assert r"\x1b]52;c;" in sheet
@@ -80,8 +80,9 @@ def test_a_prompt_does_not_control_the_terminal_in_a_batch(store: Path) -> None:
 
 def test_a_call_that_fails_does_not_control_the_terminal(store: Path) -> None:
     with Sandbox(faults=["disconnect"]) as service:
-        check(run_in_terminal("generate", HOSTILE, cwd=store, AISA_API_KEY=service.api_key, AISA_BASE_URL=service.url))
-    arrived = run_in_terminal("resume", cwd=store, AISA_API_KEY="sk-test")
+        access = {"AISA_API_KEY": service.api_key, "AISA_BASE_URL": service.url}
+        check(run_in_terminal("generate", HOSTILE, cwd=store, **access))
+        arrived = run_in_terminal("resume", cwd=store, **access)
     assert r"\x1b]0;owned\x07" in check(arrived)
 
 
@@ -92,7 +93,7 @@ def test_a_call_that_fails_does_not_control_the_terminal(store: Path) -> None:
         ["generate", "fox", "--model", f"wan{TITLE}", "--sandbox"],
         ["generate", "--from", f"{CLIPBOARD}.txt"],
         ["generate", "fox", "--out", f"out{TITLE}", "--sandbox"],
-        ["resolve", f"op{TITLE}", "--charged"],
+        ["resolve", f"op{TITLE}", "--charged", "--out", "."],
         ["history", "--out", f"out{OVERRIDE}"],
         [f"history{TITLE}"],
         [f"--{TITLE}"],
