@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -80,9 +81,9 @@ def test_a_prompt_does_not_control_the_terminal_in_a_batch(store: Path) -> None:
 
 def test_a_call_that_fails_does_not_control_the_terminal(store: Path) -> None:
     with Sandbox(faults=["disconnect"]) as service:
-        access = {"AISA_API_KEY": service.api_key, "AISA_BASE_URL": service.url}
-        check(run_in_terminal("generate", HOSTILE, cwd=store, **access))
-        arrived = run_in_terminal("resume", cwd=store, **access)
+        run = partial(run_in_terminal, cwd=store, AISA_API_KEY=service.api_key, AISA_BASE_URL=service.url)
+        check(run("generate", HOSTILE))
+        arrived = run("resume")
     assert r"\x1b]0;owned\x07" in check(arrived)
 
 
