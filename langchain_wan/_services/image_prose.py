@@ -62,7 +62,9 @@ def _split_data(text: str) -> Iterator[ImagePart | str]:
             stop = closing if closing >= 0 else stop
         image = large_json.cut(text, at, stop)
         yield body.read(offset, min(at, offset + MAX_PROSE))
-        if is_base64_image(image):
+        # In the base64 of another file, such as an icon, it is a part of that file.
+        is_inside = head is None and re.match(r"[A-Za-z0-9+/]", body.read(max(0, at - 1), at)) is not None
+        if is_base64_image(image) and not is_inside:
             yield ImagePart(data=image)
         offset = stop
     yield body.read(offset, min(body.length, offset + MAX_PROSE))
