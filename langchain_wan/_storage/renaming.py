@@ -20,7 +20,7 @@ def name_services(connection: sqlite3.Connection, folder: Path | None) -> None:
     for (service,) in connection.execute("SELECT DISTINCT service FROM operations").fetchall():
         try:
             name = parse_base_url(service)[0]
-        except (WanConfigurationError, AttributeError, TypeError):  # what is no address stays as it is
+        except (WanConfigurationError, AttributeError, TypeError):  # what is not an address stays as it is
             continue
         if name == service:
             continue

@@ -20,7 +20,8 @@ def open_streams() -> None:
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  open as long as the process
         elif isinstance(stream := getattr(sys, name), io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            with suppress(OSError):  # a descriptor that became a pipe can't tell where it stands
+                stream.reconfigure(errors="backslashreplace")
 
 
 def discard(stream: Any) -> None:
