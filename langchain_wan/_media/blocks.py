@@ -72,10 +72,10 @@ def _walk(block: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _find_source(block: Mapping[str, Any]) -> str | bytes | None:
-    mime_type = _find_mime_type(block)
     for inner in _walk(block):
-        label = _find_mime_type(inner) or mime_type
-        candidates: list[str | bytes | None] = [_read_data(inner, key, label) for key in _DATA]
+        data = [key for key in _DATA if inner.get(key)]
+        label = (_find_mime_type(inner) or _find_mime_type(block)) if data else None
+        candidates: list[str | bytes | None] = [_read_data(inner, key, label) for key in data]
         candidates += [url if isinstance(url := inner.get(key), str) and url else None for key in _URLS]
         source = next((candidate for candidate in candidates if candidate is not None), None)
         if source is not None:

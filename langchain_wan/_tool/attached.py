@@ -196,15 +196,15 @@ def is_stored(location: str) -> bool:
 def _find_blocks(messages: Sequence[Message]) -> list[tuple[int, int, str, Source]]:
     """Return message, block, digest and source of each image that a person attached."""
     return [
-        (index, block_index, _digest(block), block_source(block))
+        (index, block_index, _digest(block, source), source)
         for index, message in enumerate(messages)
         if message.is_human
         for block_index, block in message.image_blocks
+        for source in (block_source(block),)
     ]
 
 
-def _digest(block: Mapping[str, Any]) -> str:
-    source = block_source(block)
+def _digest(block: Mapping[str, Any], source: Source) -> str:
     if source is None:
         text = f"file {block.get('file_id') or block.get('source')}"
     elif isinstance(source, bytes):
