@@ -226,7 +226,7 @@ def damage(folder: Path, chance: random.Random) -> str:
     if chance.random() < 0.5:
         try:
             return damage_a_value(folder, chance)
-        except sqlite3.DatabaseError:
+        except (sqlite3.DatabaseError, UnicodeDecodeError):  # of a row that is damaged already
             return "nothing more"
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.stat().st_size)
     ledger = folder / "ledger.sqlite3"
