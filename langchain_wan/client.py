@@ -170,7 +170,9 @@ class WanClient(WanSettings):
     def _resume_job(self, operation: Operation) -> Job:
         facts = operation.request
         # Not validated: a later version may have stricter rules than the one that paid.
-        request = ImageRequest.model_construct(prompt=facts["prompt"], n=facts["n"], metadata=facts["metadata"])
+        request = ImageRequest.model_construct(
+            prompt=facts["prompt"], n=facts["n"], size=facts.get("size"), metadata=facts["metadata"]
+        )
         _, loopback = parse_base_url(operation.service)
         endpoint = Endpoint(operation.service, SecretStr(""), loopback)  # downloads need no key
         return Job(request, self, endpoint, Call(scope=operation.scope), time.monotonic)

@@ -47,6 +47,7 @@ def _adopt(job: Job, operation: Operation) -> None:
     job.operation_id, job.model = operation.id, operation.request["model"]
     job.price = EXACT.divide(to_usd(operation.max_nano), Decimal(operation.request["n"]))
     job.parents, job.inputs = operation.request["parents"], operation.request.get("inputs", [])
+    job.adjustments = operation.request.get("adjustments", [])
 
 
 def resume_operation(job: Job, operation: Operation) -> Flow[ImageResult]:

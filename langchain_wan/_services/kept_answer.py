@@ -34,5 +34,6 @@ def read_kept(request: Mapping[str, Any], body: bytes | None) -> Answer | None:
 def may_come(answer: Answer) -> bool:
     """Say whether an image of an answer can still be fetched: it is in the answer, or its URL has not expired."""
     now = datetime.now(UTC)
-    expiries = [find_expiry(part.url) for part in answer.parts if part.url is not None]
-    return any(part.data is not None for part in answer.parts) or any(end is None or end > now for end in expiries)
+    urls = [part.url for part in answer.parts if part.url is not None]
+    has_images = any(part.data is not None or part.content is not None for part in answer.parts)
+    return has_images or any((end := find_expiry(url)) is None or end > now for url in urls)

@@ -29,7 +29,7 @@ class Claim:
         turn: Which human message the call answers; empty outside a conversation.
         named_by_caller: The id was chosen by the caller, so an identical request under another id may go ahead.
         is_repeat_of: Says whether the claim counts as a repeat of an unresolved operation with an identical request.
-        request: What `history` and `resume` show: model, prompt, n, parents, metadata, whether the sandbox answers.
+        request: What `history` and `resume` show: model, prompt, n, size, inputs, metadata, if the sandbox answers.
     """
 
     service: str

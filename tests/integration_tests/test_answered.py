@@ -73,9 +73,10 @@ def test_a_repeat_of_a_call_whose_answer_is_here_gets_its_images(generate: Gener
         assert len(server.posts) == 1
 
 
+@pytest.mark.parametrize("body", [answer(data_uri()), png()], ids=["documented", "the image itself"])
 @pytest.mark.parametrize("outcome", ["charged", "not_charged"])
-def test_settling_a_call_never_deletes_an_answer_that_has_images(outcome: Any, tmp_path: Path) -> None:
-    with FaultServer(reply(200, answer(data_uri()))) as server:
+def test_settling_a_call_never_deletes_an_answer_that_has_images(outcome: Any, body: bytes, tmp_path: Path) -> None:
+    with FaultServer(reply(200, body)) as server:
         assert run_program(KILLED_AFTER_SAVING, server.url, KEY, tmp_path).returncode < 0
         client = build_client(server, store=WanStore(tmp_path))
         client.store.resolve("mine", outcome)

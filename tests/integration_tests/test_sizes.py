@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from langchain_wan import ImageRequest, WanStore
 from langchain_wan._services.sizes import LARGEST, LARGEST_FROM_TEXT, TIERS, compute_size
-from langchain_wan.errors import InvalidImageRequestError
+from langchain_wan.errors import InvalidImageRequestError, PaidButNotRetrievedError
 from langchain_wan.sandbox import Sandbox
 from tests.support.fault_server import FaultServer, answer, reply
 from tests.support.images import png
@@ -63,3 +65,17 @@ def test_an_image_of_another_ratio_is_delivered_and_said_to_be_so(size: str, gen
     sentence = f"Asked for {size}, got 1024x1024: the service ignored `size`."
     assert result.adjustments == [sentence]
     assert sentence in result.describe()
+
+
+def test_what_was_changed_or_ignored_is_said_of_a_resumed_image_too(asynchronous: bool) -> None:
+    files = {"/a.png": [*[reply(503)] * 3, reply(200, png(size=(1024, 1024)))]}
+    with FaultServer(files=files) as server:
+        server._script = [reply(200, answer(f"{server.origin}/a.png"))]
+        client = build_client(server, store=WanStore())
+        with pytest.raises(PaidButNotRetrievedError):
+            client.generate(ImageRequest(prompt="a fox", size="16:9", images=[png(size=(100, 100))]))
+        (result,) = asyncio.run(client.aresume()) if asynchronous else client.resume()
+        assert len(server.posts) == 1
+    enlarged, ignored = result.adjustments
+    assert "was enlarged" in enlarged
+    assert ignored == "Asked for 16:9, got 1024x1024: the service ignored `size`."

@@ -226,7 +226,7 @@ FROM_PROGRAMS = (
     "carries no image result",
     "lists the images of its operations",  # the command reads no lineage
     "forked process",  # the command forks none
-    "only describes an image",  # such a text is no file: the command says so before
+    "only describes an image",  # such a text does not name a file: the command says so before
 )
 
 
